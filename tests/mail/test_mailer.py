@@ -12,11 +12,12 @@ import structlog
 
 from automatch.errors.mail import MailRefusedError, MailServerUnavailableError
 from automatch.mail.mailer import Mailer
+from automatch.model.people import Claims, Role
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts, mails
+from automatch.store import accounts, mails, profiles
 from automatch.store.database import Database
 from tests.support.postgres import TestCluster
 from tests.support.smtp import link_in
@@ -158,3 +159,30 @@ async def test_mail_that_cannot_be_written_holds_up_no_other(db: Database) -> No
     assert (mail.failed, mail.error) == (True, "It failed with ValueError.")
     assert not await mailer(db, transport).send_one()
     assert HER not in str([{**log, "exc_info": None} for log in logs])
+
+
+async def test_a_mail_is_in_the_language_of_the_profile_or_else_of_the_request(
+    db: Database,
+) -> None:
+    transport = Transport()
+    for asked, chosen in [("vi", None), ("vi", "en"), (None, None), (None, "vi")]:
+        async with db.transaction() as conn:
+            await mails.set_language(conn, asked)
+            await mails.enqueue(conn, "sign_in", HER)
+            user = await accounts.find_credentials(conn, HER)
+        assert user is not None
+        claims = Claims(role=Role.AUTHENTICATED, subject=user[0])
+        async with db.as_user(claims) as conn:
+            await profiles.set_language(conn, chosen)
+        assert await mailer(db, transport).send_one()
+
+    subjects = [message["Subject"] for message in transport.sent]
+    assert subjects == [
+        "Đăng nhập Auto-Match",
+        "Sign in to Auto-Match",
+        "Sign in to Auto-Match",
+        "Đăng nhập Auto-Match",
+    ]
+    body = transport.sent[0].get_body()
+    assert body is not None
+    assert '<html lang="vi">' in body.get_content()

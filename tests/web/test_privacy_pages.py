@@ -75,7 +75,8 @@ async def test_notice_is_shown_in_the_readers_language_with_links_to_the_others(
     assert "Chúng tôi giữ ảnh." in text_of(theirs)
     assert 'href="/privacy?language=en"' in theirs.text
     assert '<p class="long-text">your photo.</p>' in other.text
-    assert "It doesn't mean that they show the same person" in text_of(other)
+    assert "không bao giờ là bằng chứng ai đó là ai" in text_of(other)
+    assert "It doesn't mean that they show the same person" in text_of(ours)
     assert "Tiếng Việt" in other.text
 
 

@@ -23,7 +23,7 @@ from automatch.feed.deliveries import Deliveries
 from automatch.feed.live import LiveFeed
 from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
-from automatch.language.catalogue import read_accept_language
+from automatch.language.catalogue import COOKIE, read_accept_language
 from automatch.model.operators import Operator
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
@@ -181,7 +181,8 @@ def address_of(request: HTTPConnection) -> str:
 
 def languages_of(request: HTTPConnection) -> list[str]:
     """Return the languages that a reader prefers, the first one first, as tags in lower case."""
-    return read_accept_language(request.headers.get("accept-language", ""))
+    accepted = read_accept_language(request.headers.get("accept-language", ""))
+    return [request.cookies.get(COOKIE, "").lower(), *accepted]
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import UUID
 
+from automatch.language.catalogue import ENGLISH, speaking
+from automatch.language.formats import as_day, as_minute
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts, cases
@@ -48,11 +50,36 @@ async def compose_mail(
     server_url: str,
     settings: AuthSettings,
     grace_days: int = 30,
+    language: str | None = None,
 ) -> MailText | None:
     """Store a new one-time token and return the mail with its link; a warning has none.
 
     None when it is for nobody: no account has this address, or no change of it waits.
     """
+    with speaking(language or ENGLISH):
+        return await _compose(
+            conn,
+            kind,
+            recipient,
+            profile_id,
+            case_id=case_id,
+            server_url=server_url,
+            settings=settings,
+            grace_days=grace_days,
+        )
+
+
+async def _compose(
+    conn: Connection,
+    kind: MailKind,
+    recipient: str,
+    profile_id: UUID | None,
+    *,
+    case_id: UUID | None,
+    server_url: str,
+    settings: AuthSettings,
+    grace_days: int,
+) -> MailText | None:
     if kind is MailKind.IMPERSONATION:
         return await _tell_impersonations(conn, profile_id, server_url)
     if kind is MailKind.MEMBERSHIP:
@@ -69,7 +96,7 @@ async def compose_mail(
             kind,
             server=server_url,
             operator=await load_site_operator(conn),
-            until=f"{until:%-d %B %Y}",
+            until=as_day(until),
         )
     link_life_s = settings.invitation_s if kind is MailKind.INVITE else settings.mailed_link_s
     token = secrets.token_urlsafe(32)
@@ -107,11 +134,7 @@ async def _tell_impersonations(
     assert profile_id is not None, "it is about an account"
     since = datetime.now(UTC) - _TOLD_FOR
     found = await list_impersonations(conn, profile_id)
-    times = [
-        {"at": f"{each.at:%H:%M} UTC on {each.at:%-d %B %Y}", "reason": each.reason}
-        for each in found
-        if each.at > since
-    ]
+    times = [{"at": as_minute(each.at), "reason": each.reason} for each in found if each.at > since]
     if not times:
         return None
     return write_mail(
@@ -147,4 +170,4 @@ async def _compose_case_mail(
 
 def _describe_end(life_s: int) -> str:
     end = datetime.now(UTC) + timedelta(seconds=life_s)
-    return f"{end:%H:%M} UTC on {end:%-d %B %Y}"
+    return as_minute(end)

@@ -14,6 +14,7 @@ import structlog
 from automatch.background import run_together
 from automatch.errors import AutomatchError
 from automatch.errors.mail import MailError, MailRefusedError
+from automatch.language.catalogue import ENGLISH, speaking
 from automatch.mail.compose import compose_mail
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.mail.transport import MailTransport, SmtpTransport
@@ -140,7 +141,8 @@ class Mailer:
         async with self._db.transaction() as conn:
             if mail.receipt is not None:
                 operator = await load_site_operator(conn)
-                text = write_mail(MailKind.ERASED, server=self._server_url(), operator=operator)
+                with speaking(mail.language or ENGLISH):
+                    text = write_mail(MailKind.ERASED, server=self._server_url(), operator=operator)
                 return replace(text, attachment=mail.receipt)
             return await compose_mail(
                 conn,
@@ -151,6 +153,7 @@ class Mailer:
                 server_url=self._server_url(),
                 settings=self._settings,
                 grace_days=self._grace_days,
+                language=mail.language,
             )
 
     async def _postpone(self, mail: TakenMail, error: MailError) -> None:

@@ -11,6 +11,9 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from automatch.language.catalogue import gettext
+from automatch.language.catalogue import gettext_noop as _
+from automatch.language.templates import install_texts
 from automatch.model.notices import SiteOperator
 
 
@@ -42,20 +45,20 @@ class MailKind(StrEnum):
 
 
 _SUBJECTS = {
-    MailKind.RECOVERY: "Choose a new password for Auto-Match",
-    MailKind.SIGN_IN: "Sign in to Auto-Match",
-    MailKind.EMAIL_OLD: "Your e-mail address for Auto-Match is to change",
-    MailKind.EMAIL_NEW: "Confirm your new e-mail address for Auto-Match",
-    MailKind.SIGN_UP: "Confirm your e-mail address for Auto-Match",
-    MailKind.ACCOUNT_EXISTS: "You have an Auto-Match account already",
-    MailKind.INVITE: "Your Auto-Match account",
-    MailKind.IMPERSONATION: "Somebody who runs Auto-Match signed in to your account",
-    MailKind.MEMBERSHIP: "Your request on Auto-Match was answered",
-    MailKind.TAKE_DOWN: "Confirm your request to Auto-Match",
-    MailKind.CASE_NEWS: "News about a report on Auto-Match",
-    MailKind.INACTIVE: "Your Auto-Match account will be deleted",
-    MailKind.ERASED: "Your Auto-Match account is deleted",
-    MailKind.TEST: "Auto-Match can send mail",
+    MailKind.RECOVERY: _("Choose a new password for Auto-Match"),
+    MailKind.SIGN_IN: _("Sign in to Auto-Match"),
+    MailKind.EMAIL_OLD: _("Your e-mail address for Auto-Match is about to change"),
+    MailKind.EMAIL_NEW: _("Confirm your new e-mail address for Auto-Match"),
+    MailKind.SIGN_UP: _("Confirm your e-mail address for Auto-Match"),
+    MailKind.ACCOUNT_EXISTS: _("You have an Auto-Match account already"),
+    MailKind.INVITE: _("Your Auto-Match account"),
+    MailKind.IMPERSONATION: _("Someone who runs Auto-Match signed in to your account"),
+    MailKind.MEMBERSHIP: _("Your request on Auto-Match was answered"),
+    MailKind.TAKE_DOWN: _("Confirm your request to Auto-Match"),
+    MailKind.CASE_NEWS: _("News about a report on Auto-Match"),
+    MailKind.INACTIVE: _("Your Auto-Match account will be deleted"),
+    MailKind.ERASED: _("Your Auto-Match account is deleted"),
+    MailKind.TEST: _("Auto-Match can send mail"),
 }
 
 
@@ -95,7 +98,7 @@ def write_mail(
 
     Its foot says who runs the *server*.
     """
-    subject = _SUBJECTS[kind]
+    subject = gettext(_SUBJECTS[kind])
     text, foot, html = (
         _templates()
         .get_template(name)
@@ -107,10 +110,13 @@ def write_mail(
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    templates = Environment(
         loader=PackageLoader("automatch.mail"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         keep_trailing_newline=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    install_texts(templates)
+    return templates

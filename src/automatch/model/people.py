@@ -121,6 +121,8 @@ class Profile:
     discoverable: bool
     admitted: bool
     """Whether they take part: they belong to their school, and nothing keeps them out."""
+    language: str | None = None
+    """What they chose; None follows their browser."""
 
     @property
     def is_complete(self) -> bool:

@@ -27,6 +27,7 @@ from automatch.services.validators import normalize_email, require_email
 from automatch.settings.server import AuthSettings
 from automatch.store import accounts, cases, erasures
 from automatch.store.database import Connection, Database
+from automatch.store.profiles import get_language
 
 _MAX_DATA = 1024
 _MAX_DATA_DEPTH = 20
@@ -45,6 +46,8 @@ class Session:
     refresh_token: str
     expires_in: int
     user: User
+    language: str | None = None
+    """What the person chose for pages."""
 
 
 class Accounts:
@@ -180,10 +183,11 @@ class Accounts:
                 unused_s=self._settings.refresh_token_s,
             )
             user = await accounts.load_session_user(conn, found[0]) if found else None
+            language = await get_language(conn, user.id) if user else None
         # Raised outside the transaction: what it decided about a stolen token must be committed.
         if found is None or user is None:
             raise TokenInvalidError
-        return self._session(user, found[0], new_token)
+        return self._session(user, found[0], new_token, language)
 
     async def sign_out(self, claims: Claims, scope: SignOutScope = "local") -> None:
         """End the session, all sessions, or all others; their refresh tokens die with them."""
@@ -306,14 +310,18 @@ class Accounts:
         user = await accounts.load_session_user(conn, session_id)
         if user is None:
             raise CredentialsInvalidError
-        return self._session(user, session_id, refresh_token)
+        language = await get_language(conn, user.id)
+        return self._session(user, session_id, refresh_token, language)
 
-    def _session(self, user: User, session_id: UUID, refresh_token: str) -> Session:
+    def _session(
+        self, user: User, session_id: UUID, refresh_token: str, language: str | None
+    ) -> Session:
         return Session(
             access_token=self._tokens.issue(user, session_id),
             refresh_token=refresh_token,
             expires_in=self._tokens.life_s,
             user=user,
+            language=language,
         )
 
 

@@ -12,6 +12,7 @@ import structlog
 from automatch.auth.addresses import AddressKey
 from automatch.auth.receipts import Receipts
 from automatch.errors import AutomatchError
+from automatch.language.catalogue import preferred_language
 from automatch.model.people import Claims
 from automatch.photos.store import PhotoStore
 from automatch.services.validators import normalize_email
@@ -79,7 +80,7 @@ class Erasures:
             if account is not None and self._addresses is not None:
                 await profiles.set_address_hash(conn, self._addresses.hash(account))
             erased = await erasures.erase_account(conn)
-        return await self.finish(erased)
+        return await self.finish(erased, preferred_language())
 
     async def erase(self, person_id: UUID, act: Act) -> str | None:
         """Erase somebody else's account; return the receipt, None if none could be made.
@@ -91,8 +92,11 @@ class Erasures:
             erased = await erasures.erase_person(conn, person_id, act)
         return await self.finish(erased)
 
-    async def finish(self, erased: Erased) -> str | None:
-        """Do what follows on the commit of an erasure; return the receipt, None without one."""
+    async def finish(self, erased: Erased, language: str | None = None) -> str | None:
+        """Do what follows on the commit of an erasure; return the receipt, None without one.
+
+        It is mailed in the *language* of the person.
+        """
         # They are gone: what fails from here on is done later, or told, and undoes nothing.
         photos_left = await self._erase_files(erased.paths)
         try:
@@ -102,7 +106,8 @@ class Erasures:
         try:
             receipt = self.receipts.sign(self._describe(erased, photos_left))
             if self.mails_receipts and erased.email:
-                async with self._db.connection() as conn:
+                async with self._db.transaction() as conn:
+                    await mails.set_language(conn, language)
                     await mails.enqueue_receipt(conn, erased.email, receipt)
         except AutomatchError as exc:
             log.error("no receipt of an erasure", error=exc.code)  # noqa: TRY400

@@ -9,6 +9,7 @@ from uuid import uuid4
 from automatch.auth.passwords import check_password
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import InputInvalidError, LinkExpiredError
+from automatch.language.catalogue import preferred_language
 from automatch.mail.message import MailKind
 from automatch.model.people import Claims, EmailChange, LinkUser, User
 from automatch.services.accounts import Accounts, Session
@@ -55,6 +56,7 @@ class MailedLinks:
         """
         account = await self._charge(kind.value, email)
         async with self._db.transaction() as conn:
+            await mails.set_language(conn, preferred_language())
             await mails.enqueue(conn, kind.value, account)
 
     async def sign_up(
@@ -77,6 +79,7 @@ class MailedLinks:
             )
         account = await self._charge(MailKind.SIGN_UP.value, email)
         async with self._db.transaction() as conn:
+            await mails.set_language(conn, preferred_language())
             user_id = None
             if not await self._accounts.is_banned(conn, account):
                 user_id = await accounts.sign_up(
@@ -102,6 +105,7 @@ class MailedLinks:
         """
         account = await self._charge("change", email)
         async with self._db.transaction() as conn:
+            await mails.set_language(conn, preferred_language())
             await accounts.resend_email_change(conn, account)
 
     async def request_email_change(
@@ -129,6 +133,7 @@ class MailedLinks:
         )
         assert claims.session_id is not None
         async with self._db.transaction() as conn:
+            await mails.set_language(conn, preferred_language())
             if not await accounts.request_email_change(
                 conn, claims.session_id, account, self._link_life_s
             ):

@@ -55,13 +55,16 @@ async def hand_over_mail(
     from automatch.mail.message import MailKind
 
     async with authorized(db, operator, Act.READ_MAIL, mail_id) as conn:
-        kind, recipient, profile_id, case_id = await mails.read(conn, mail_id, operator.actor)
+        kind, recipient, profile_id, case_id, language = await mails.read(
+            conn, mail_id, operator.actor
+        )
         return await compose_mail(
             conn,
             MailKind(kind),
             recipient,
             profile_id,
             case_id=case_id,
+            language=language,
             server_url=find_server_url(settings),
             settings=settings.auth,
             grace_days=settings.retention.inactive_grace_days,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from automatch.auth.addresses import AddressKey
 from automatch.errors.request import InputInvalidError, LinkExpiredError, NotFoundError
+from automatch.language.catalogue import preferred_language
 from automatch.mail.message import MailKind
 from automatch.model.cases import LinkedCase, OwnCase, OwnMessage, ReportReason, ShownPerson
 from automatch.model.people import Claims
@@ -138,6 +139,7 @@ class Reports:
                 address=self._addresses.encrypt(account),
                 address_hash=hashed,
             )
+            await mails.set_language(conn, preferred_language())
             await mails.enqueue(conn, MailKind.TAKE_DOWN.value, account, case_id=case_id)
 
     async def open_link(self, token: str) -> LinkedCaseFile:

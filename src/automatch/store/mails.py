@@ -8,8 +8,11 @@ from uuid import UUID
 
 from psycopg.rows import class_row, tuple_row
 
+from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_rows
 from automatch.store.database import Connection
+
+_SQL = load("mails")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class TakenMail:
     """This one included."""
     receipt: str | None
     """Of an erasure, where it is one."""
+    language: str | None
+    """Of its reader, if that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class WaitingMail:
     error: str | None
     profile_id: UUID | None
     """Who gets it, if they have an account."""
+
+
+async def set_language(conn: Connection, language: str | None) -> None:
+    """Set in which language the mails of this transaction are asked for."""
+    await conn.execute(_SQL["set_language"], {"language": language or ""})
 
 
 async def enqueue(
@@ -103,12 +113,14 @@ async def resend(conn: Connection, mail_id: UUID) -> None:
 
 async def read(
     conn: Connection, mail_id: UUID, actor: str
-) -> tuple[str, str, UUID | None, UUID | None]:
-    """Return kind, recipient, profile and case of a waiting mail for an operator, and record it.
+) -> tuple[str, str, UUID | None, UUID | None, str | None]:
+    """Return a waiting mail for an operator, and record it.
+
+    That is its kind, recipient, profile, case and language.
 
     Raises:
         NotFoundError: no such mail waits, or nobody has its address.
     """
     row = await call_row(conn, "read_mail", tuple_row, id=mail_id, actor=actor)
     assert row is not None
-    return row[0], row[1], row[2], row[3]
+    return row[0], row[1], row[2], row[3], row[4]

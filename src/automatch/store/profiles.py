@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from uuid import UUID
 
 from psycopg.rows import class_row
 
@@ -12,7 +13,7 @@ from automatch.errors.job import ProfileNotFoundError
 from automatch.model.notices import NoticeKind, choose_notice
 from automatch.model.people import Consent, ConsentRecord, Gender, Profile
 from automatch.sql.statements import load
-from automatch.store.call import call, call_values
+from automatch.store.call import call, call_value, call_values
 from automatch.store.database import Connection
 from automatch.store.notices import list_current
 
@@ -72,6 +73,21 @@ async def set_discoverable(conn: Connection, discoverable: bool) -> None:
         ProfileNotFoundError: the account was deleted and its token has not expired yet.
     """
     await call(conn, "set_discoverable", discoverable=discoverable)
+
+
+async def set_language(conn: Connection, language: str | None) -> None:
+    """Set the language of the caller's pages and mails; None follows their browser.
+
+    Raises:
+        ProfileNotFoundError: the account was deleted and its token has not expired yet.
+    """
+    await call(conn, "set_language", language=language)
+
+
+async def get_language(conn: Connection, profile_id: UUID) -> str | None:
+    """Return the language that a person chose, if they did."""
+    language: str | None = await call_value(conn, "get_language", profile_id=profile_id)
+    return language
 
 
 async def load_consent(conn: Connection, languages: Sequence[str] = ()) -> Consent:

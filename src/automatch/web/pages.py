@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -58,9 +58,19 @@ class PageResponse(Response):
         if done is not None:
             self.headers.append("set-cookie", forget_done(services))
         operator = await services.site_operator.load()
-        self.body = render_page(templates(), self._page, operator, done).encode()
+        self.body = render_page(
+            templates(), self._page, operator, done, _address_of(scope)
+        ).encode()
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
+
+
+def _address_of(scope: Scope) -> str:
+    # What a form answers has an address that nobody can open.
+    if scope["method"] != "GET":
+        return "/"
+    query = scope.get("query_string", b"").decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")
 
 
 def show(page: Page, error: AutomatchError | None = None) -> PageResponse:

@@ -20,12 +20,14 @@ from automatch.http.client_address import client_address
 from automatch.http.deps import Services
 from automatch.http.middleware.authentication import Identity
 from automatch.http.origins import comes_from_us
+from automatch.language.catalogue import COOKIE as LANGUAGE_COOKIE
 from automatch.model.people import Claims
 from automatch.services.accounts import Session
 from automatch.settings import Settings
 
 _ACCESS = "automatch_access"
 _REFRESH = "automatch_refresh"
+_LANGUAGE_LIFE_S = 365 * 86400
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -80,7 +82,13 @@ class CookieSession:
         return [
             self._cookie(_ACCESS, session.access_token, session.expires_in),
             self._cookie(_REFRESH, session.refresh_token, life_s),
+            # So that a choice on one device holds on all of them.
+            *([self.choose_language(session.language)] if session.language else []),
         ]
+
+    def choose_language(self, language: str | None) -> str:
+        """Return the `Set-Cookie` value that keeps a language; None goes back to the browser's."""
+        return self._cookie(LANGUAGE_COOKIE, language or "", _LANGUAGE_LIFE_S if language else 0)
 
     def forget(self) -> list[str]:
         """Return the `Set-Cookie` values that sign someone out."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from automatch.language.catalogue import LANGUAGES
 from automatch.language.formats import (
     as_ago,
     as_alternatives,
@@ -144,6 +145,7 @@ def build_templates() -> Environment:
     install_texts(templates)
     templates.globals["static"] = static_address
     templates.globals["photo"] = photo_address
+    templates.globals["languages"] = LANGUAGES
     templates.globals["script_texts"] = script_texts
     templates.filters["day"] = as_day
     templates.filters["minute"] = as_minute
@@ -169,6 +171,7 @@ def render_page(
     page: Page,
     operator: SiteOperator | None = None,
     done: Done | None = None,
+    address: str = "/",
 ) -> str:
     """Return the whole document of a page.
 
@@ -177,17 +180,15 @@ def render_page(
         page: what it shows.
         operator: who runs the installation, if that is known.
         done: what the page before has done.
+        address: where it can be opened again, in another language for one.
     """
     template = templates.get_template(page.template)
-    return template.render(page=page, operator=operator, done=done)
+    return template.render(page=page, operator=operator, done=done, address=address)
 
 
 def render_block(templates: Environment, page: Page, block: str) -> str:
     """Return one block of a page, for a page that is shown and refreshes it."""
     template = templates.get_template(page.template)
     write = template.blocks.get(block)
-    return (
-        "".join(write(template.new_context({"page": page, "operator": None, "done": None})))
-        if write
-        else ""
-    )
+    values = {"page": page, "operator": None, "done": None, "address": "/"}
+    return "".join(write(template.new_context(values))) if write else ""

@@ -275,11 +275,13 @@ create table public.profiles (
     discoverable boolean not null default true,
     admitted boolean not null default false,
     simulated boolean not null default false,
+    language text,
     created_at timestamptz not null default automatch.now(),
     updated_at timestamptz not null default automatch.now(),
     constraint gender_is_male_or_female check (gender in ('male', 'female')),
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
+    constraint language_is_a_tag check (language ~ '^[a-z]{2,3}$'),
     constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
@@ -287,6 +289,8 @@ comment on column public.profiles.discoverable is 'Whether searches of others ma
 comment on column public.profiles.admitted is
     'Whether this person takes part, by automatch.is_admitted(); a trigger keeps it.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
+comment on column public.profiles.language is
+    'Of pages and mails, as the person chose it; null is what their browser asks for.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
 -- New photos are compared with theirs too.
@@ -335,6 +339,24 @@ end
 $$;
 comment on function public.save_profile(text, text, text, date) is
     'Save the caller''s own profile; p_school is any spelling of a school of the list.';
+
+create function public.set_language(p_language text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.profiles as p set language = p_language where p.id = automatch.uid();
+    if not found then
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
+    end if;
+end
+$$;
+comment on function public.set_language(text) is
+    'Set the language of the caller''s pages and mails; null is what their browser asks for.';
+
+create function public.get_language(p_profile_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select p.language from public.profiles as p where p.id = p_profile_id $$;
+comment on function public.get_language(uuid) is 'The language that a person chose, or null.';
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)
@@ -836,6 +858,7 @@ create table automatch.mails (
     -- No foreign key: the mail of a deleted case is dropped when it is written.
     case_id uuid,
     receipt text,
+    language text default nullif(current_setting('automatch.language', true), ''),
     constraint kind_is_known check (kind in (
         'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
         'take_down', 'case_news', 'inactive', 'erased'
@@ -851,6 +874,8 @@ comment on column automatch.mails.profile_id is
 comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
 comment on column automatch.mails.receipt is
     'Of an erasure: the account is gone, and with the mail goes the address.';
+comment on column automatch.mails.language is
+    'Of whoever asked for it, where that was the person themselves; what the profile says counts more.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
@@ -862,7 +887,8 @@ as $$
     insert into automatch.mails (kind, recipient, profile_id, case_id)
     values (p_kind, lower(p_recipient), p_profile_id, p_case_id)
     on conflict on constraint mails_are_single
-    do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
+    do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null,
+        language = excluded.language
 $$;
 comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
@@ -887,9 +913,23 @@ $$;
 create trigger mails_wait after insert or update of failed on automatch.mails
 for each statement execute function automatch.mail_waits();
 
+create function automatch.mail_language(p_mail automatch.mails)
+returns text language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(
+        (
+            select p.language from public.profiles as p
+            where p.id = p_mail.profile_id or (p_mail.profile_id is null and p.email = p_mail.recipient)
+            limit 1
+        ),
+        p_mail.language
+    )
+$$;
+comment on function automatch.mail_language(automatch.mails) is 'In which language its reader gets a mail, if that is known.';
+
 create function public.take_mail(p_lease interval)
 returns table (
-    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text
+    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text, language text
 )
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -902,7 +942,7 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt, automatch.mail_language(m)
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
@@ -982,7 +1022,7 @@ $$;
 comment on function public.resend_mail(uuid) is 'Try a mail that failed or waits again, at once.';
 
 create function public.read_mail(p_id uuid, p_actor text)
-returns table (kind text, recipient text, profile_id uuid, case_id uuid)
+returns table (kind text, recipient text, profile_id uuid, case_id uuid, language text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -1000,7 +1040,7 @@ begin
             (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
         )
     );
-    return query select m.kind, m.recipient, m.profile_id, m.case_id from automatch.mails as m where m.id = p_id;
+    return query select m.kind, m.recipient, m.profile_id, m.case_id, automatch.mail_language(m) from automatch.mails as m where m.id = p_id;
 end
 $$;
 comment on function public.read_mail(uuid, text) is
@@ -11313,7 +11353,7 @@ begin
     return query
     select 'profile', jsonb_build_object(
         'id', p.id, 'email', p.email, 'name', p.name, 'school', p.school, 'gender', p.gender,
-        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable,
+        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable, 'language', p.language,
         'created_at', p.created_at, 'updated_at', p.updated_at, 'imported_at', i.imported_at
     )
     from public.profiles as p
@@ -12076,7 +12116,8 @@ from (values
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
         public.list_hidden_profiles public.list_photo_views public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
-        public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
+        public.set_discoverable public.set_language public.unblock_profile public.refused_photo
+        public.undo_dismissal public.viewable_photo
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '
@@ -12122,7 +12163,7 @@ from (values
     ('function', 'execute', 'automatch_api', '
         public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
-        public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
+        public.get_language public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.resend_mail public.take_mail
     '),

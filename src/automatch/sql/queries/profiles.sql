@@ -1,6 +1,7 @@
 -- name: load
 -- The caller's own profile; row level security leaves no other.
-select id, email, name, school, gender, birth_date, profile_type, discoverable, admitted
+select id, email, name, school, gender, birth_date, profile_type, discoverable, admitted,
+    language
 from public.profiles
 where id = automatch.uid()
 

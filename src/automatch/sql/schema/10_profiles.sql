@@ -11,11 +11,13 @@ create table public.profiles (
     discoverable boolean not null default true,
     admitted boolean not null default false,
     simulated boolean not null default false,
+    language text,
     created_at timestamptz not null default automatch.now(),
     updated_at timestamptz not null default automatch.now(),
     constraint gender_is_male_or_female check (gender in ('male', 'female')),
     constraint profile_type_is_known check (profile_type in ('user', 'celebrity')),
     constraint school_is_trimmed check (school = btrim(school) and school <> '' and length(school) <= 120),
+    constraint language_is_a_tag check (language ~ '^[a-z]{2,3}$'),
     constraint name_is_trimmed check (name = btrim(name) and name <> '' and length(name) <= 80)
 );
 comment on table public.profiles is 'One row a person; id is the id of auth.users where the person signs in.';
@@ -23,6 +25,8 @@ comment on column public.profiles.discoverable is 'Whether searches of others ma
 comment on column public.profiles.admitted is
     'Whether this person takes part, by automatch.is_admitted(); a trigger keeps it.';
 comment on column public.profiles.simulated is 'Made by `automatch demo`; `automatch demo --remove` deletes it.';
+comment on column public.profiles.language is
+    'Of pages and mails, as the person chose it; null is what their browser asks for.';
 -- For the guide's count of potential matches, and for lists of a school's people.
 create index idx_profiles_school_gender on public.profiles (school, gender) where profile_type = 'user';
 -- New photos are compared with theirs too.
@@ -71,6 +75,24 @@ end
 $$;
 comment on function public.save_profile(text, text, text, date) is
     'Save the caller''s own profile; p_school is any spelling of a school of the list.';
+
+create function public.set_language(p_language text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update public.profiles as p set language = p_language where p.id = automatch.uid();
+    if not found then
+        perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
+    end if;
+end
+$$;
+comment on function public.set_language(text) is
+    'Set the language of the caller''s pages and mails; null is what their browser asks for.';
+
+create function public.get_language(p_profile_id uuid)
+returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$ select p.language from public.profiles as p where p.id = p_profile_id $$;
+comment on function public.get_language(uuid) is 'The language that a person chose, or null.';
 
 -- The triggers of profiles update face_index and both feeds, and search again when somebody comes back.
 create function public.set_discoverable(p_discoverable boolean)

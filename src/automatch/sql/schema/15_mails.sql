@@ -14,6 +14,7 @@ create table automatch.mails (
     -- No foreign key: the mail of a deleted case is dropped when it is written.
     case_id uuid,
     receipt text,
+    language text default nullif(current_setting('automatch.language', true), ''),
     constraint kind_is_known check (kind in (
         'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
         'take_down', 'case_news', 'inactive', 'erased'
@@ -29,6 +30,8 @@ comment on column automatch.mails.profile_id is
 comment on column automatch.mails.case_id is 'Of somebody who asked for something without an account.';
 comment on column automatch.mails.receipt is
     'Of an erasure: the account is gone, and with the mail goes the address.';
+comment on column automatch.mails.language is
+    'Of whoever asked for it, where that was the person themselves; what the profile says counts more.';
 create index mails_run_idx on automatch.mails (run_at) where not failed;
 create index mails_requested_idx on automatch.mails (requested_at);
 
@@ -40,7 +43,8 @@ as $$
     insert into automatch.mails (kind, recipient, profile_id, case_id)
     values (p_kind, lower(p_recipient), p_profile_id, p_case_id)
     on conflict on constraint mails_are_single
-    do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null
+    do update set requested_at = automatch.now(), run_at = automatch.now(), attempts = 0, failed = false, error = null,
+        language = excluded.language
 $$;
 comment on function public.enqueue_mail(text, text, uuid, uuid) is 'Have a mail sent, whether somebody has this address or not.';
 
@@ -65,9 +69,23 @@ $$;
 create trigger mails_wait after insert or update of failed on automatch.mails
 for each statement execute function automatch.mail_waits();
 
+create function automatch.mail_language(p_mail automatch.mails)
+returns text language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(
+        (
+            select p.language from public.profiles as p
+            where p.id = p_mail.profile_id or (p_mail.profile_id is null and p.email = p_mail.recipient)
+            limit 1
+        ),
+        p_mail.language
+    )
+$$;
+comment on function automatch.mail_language(automatch.mails) is 'In which language its reader gets a mail, if that is known.';
+
 create function public.take_mail(p_lease interval)
 returns table (
-    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text
+    id uuid, kind text, recipient text, profile_id uuid, case_id uuid, attempts smallint, receipt text, language text
 )
 language sql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -80,7 +98,7 @@ as $$
         limit 1
         for update skip locked
     )
-    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt
+    returning m.id, m.kind, m.recipient, m.profile_id, m.case_id, m.attempts, m.receipt, automatch.mail_language(m)
 $$;
 comment on function public.take_mail(interval) is
     'The mail that is due first, or no row. Unless it is finished within the lease, it is due again.';
@@ -160,7 +178,7 @@ $$;
 comment on function public.resend_mail(uuid) is 'Try a mail that failed or waits again, at once.';
 
 create function public.read_mail(p_id uuid, p_actor text)
-returns table (kind text, recipient text, profile_id uuid, case_id uuid)
+returns table (kind text, recipient text, profile_id uuid, case_id uuid, language text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -178,7 +196,7 @@ begin
             (select p.id from public.profiles as p where lower(p.email) = v_mail.recipient)
         )
     );
-    return query select m.kind, m.recipient, m.profile_id, m.case_id from automatch.mails as m where m.id = p_id;
+    return query select m.kind, m.recipient, m.profile_id, m.case_id, automatch.mail_language(m) from automatch.mails as m where m.id = p_id;
 end
 $$;
 comment on function public.read_mail(uuid, text) is

@@ -14,7 +14,7 @@ begin
     return query
     select 'profile', jsonb_build_object(
         'id', p.id, 'email', p.email, 'name', p.name, 'school', p.school, 'gender', p.gender,
-        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable,
+        'birth_date', p.birth_date, 'profile_type', p.profile_type, 'discoverable', p.discoverable, 'language', p.language,
         'created_at', p.created_at, 'updated_at', p.updated_at, 'imported_at', i.imported_at
     )
     from public.profiles as p

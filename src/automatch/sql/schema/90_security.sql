@@ -37,7 +37,8 @@ from (values
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
         public.list_hidden_profiles public.list_photo_views public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
-        public.set_discoverable public.unblock_profile public.refused_photo public.undo_dismissal public.viewable_photo
+        public.set_discoverable public.set_language public.unblock_profile public.refused_photo
+        public.undo_dismissal public.viewable_photo
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '
@@ -83,7 +84,7 @@ from (values
     ('function', 'execute', 'automatch_api', '
         public.begin_photo_challenge public.pass_photo_challenge public.take_photo_challenge
         public.charge_rate_limits public.enqueue_mail public.export_person public.feed_versions public.finish_mail
-        public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
+        public.get_language public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.resend_mail public.take_mail
     '),
