@@ -7,10 +7,11 @@ const card = (element) => element.closest("li.card");
 async function like(form) {
   const button = form.querySelector("button");
   const liked = button.getAttribute("aria-pressed") !== "true";
+  const act = form.action;
   paint(form, liked);
-  const answer = await send(form.action, new FormData(form));
-  if (!answer) return paint(form, !liked);
-  paint(form, liked);
+  const answer = await send(act, new FormData(form));
+  paint(form, answer ? liked : !liked);
+  if (!answer) return;
   toast(answer.message, answer.undo, async () => {
     if (await send(answer.undo)) paint(form, !liked);
   });
