@@ -269,6 +269,26 @@ def test_undoing_at_once_searches_for_nothing(conn, two):
     assert one(conn, "select count(*) from public.match_jobs") == jobs + 1
 
 
+def test_line_of_a_photo_counts_whom_it_matches_now(conn, two):
+    she, he = two
+    face = one(conn, "select id from public.faces where profile_id = %s", she)
+
+    def count(person=she):
+        with acting(conn, person):
+            return one(conn, "select automatch.count_shown_matches(%s)", face)
+
+    third = build.a_profile(conn, gender="male")
+    build.a_match(conn, build.a_face(conn, third, build.unit(0)))
+    assert (count(), count(he)) == (2, 0), "of one's own photo alone"
+    for hide, undo in HIDES.values():
+        hide(conn, he, she)
+        assert count() == 1
+        undo(conn, he, she)
+        assert count() == 2
+    conn.execute("delete from public.profiles where id = %s", [third])
+    assert count() == 1
+
+
 def test_erasing_one_leaves_nothing_of_it(conn, both):
     she, he = both
     conn.execute("delete from public.profiles where id = %s", [he])

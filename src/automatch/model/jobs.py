@@ -61,6 +61,8 @@ class Job:
     """After a refusal, if there is a picture to show."""
     request_id: UUID | None = None
     """Of the request that queued it."""
+    matches_now: int | None = None
+    """How many people the photo matches by now; `match_count` is what its search found."""
 
     @property
     def log_fields(self) -> dict[str, str]:

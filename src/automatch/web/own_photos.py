@@ -60,6 +60,7 @@ class JobItem:
     max_attempts: int
     error_code: str | None
     match_count: int
+    """By now, and not what the search found."""
     created_at: datetime
     reason: str = ""
     """Why the search found no one; empty when it found somebody."""
@@ -88,7 +89,8 @@ class JobItem:
 
         Refused photos that ended before *shown_until* are not shown any more.
         """
-        explained = pool if needs_explanation(job) and not (job.match_count or waiting) else None
+        matches = job.match_count if job.matches_now is None else job.matches_now
+        explained = pool if needs_explanation(job) and not (matches or waiting) else None
         return cls(
             job_id=job.id,
             face_id=job.face_id,
@@ -101,7 +103,7 @@ class JobItem:
             attempts=job.attempts,
             max_attempts=job.max_attempts,
             error_code=job.error_code,
-            match_count=job.match_count or 0,
+            match_count=matches or 0,
             created_at=job.created_at,
             reason=explain_few_matches(explained, 0) if explained else "",
             counts=list_pool_counts(explained) if explained else (),

@@ -58,7 +58,13 @@ class ProfilePage(Page):
     def views(self) -> str:
         """How many people were shown the photos, for the row."""
         count = self.shown.views.people_this_month
-        return _("Nobody yet") if count == "0" else _("%(count)s people", count=count)
+        match count:
+            case "0":
+                return _("Nobody yet")
+            case "1-2":
+                return _("1 or 2 people")
+            case _many:
+                return _("%(count)s people", count=count)
 
     @property
     def this_week(self) -> str:

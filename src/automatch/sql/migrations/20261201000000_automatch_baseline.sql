@@ -6348,6 +6348,24 @@ create function automatch.caller_may_see(p_other_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
+create function automatch.count_shown_matches(p_face_id uuid)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select count(distinct o.id)::integer
+    from public.profiles as me
+    join public.faces as f on f.id = p_face_id and f.profile_id = me.id
+    join public.matches as m on f.id in (m.face_a_id, m.face_b_id)
+    -- The rules of may_see(), once for all.
+    join public.profiles as o
+        on o.id = case when m.profile_a_id = me.id then m.profile_b_id else m.profile_a_id end
+        and o.school = me.school and o.gender <> me.gender and o.profile_type = 'user' and o.discoverable
+        and o.admitted
+    where me.id = (select automatch.uid()) and me.admitted
+      and o.id not in (select automatch.excluded_profile_ids(me.id))
+$$;
+comment on function automatch.count_shown_matches(uuid) is
+    'How many people a photo of the caller matches now, of those whom the caller may see.';
+
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6946,7 +6964,7 @@ create function public.read_own_jobs(p_claims jsonb[], p_limit integer default 2
 returns table (
     reader integer, id uuid, face_id uuid, status text, attempts smallint, max_attempts smallint, error_code text,
     error_message text, created_at timestamptz, started_at timestamptz, completed_at timestamptz, match_count integer,
-    timings jsonb, face_boxes jsonb, refused_picture jsonb, request_id uuid
+    timings jsonb, face_boxes jsonb, refused_picture jsonb, request_id uuid, matches_now integer
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -6956,7 +6974,8 @@ begin
             return query
                 select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
                     j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.refused_picture,
-                    j.request_id
+                    j.request_id,
+                    case when j.status = 'completed' then automatch.count_shown_matches(j.face_id) end
                 from public.match_jobs as j
                 where j.user_id = automatch.uid()
                 order by j.created_at desc, j.id
@@ -12137,7 +12156,7 @@ from (values
         public.rename_school public.set_school_open
     '),
     ('function', 'execute', 'authenticated service_role', '
-        automatch.caller_may_see automatch.must_consent_again
+        automatch.caller_may_see automatch.count_shown_matches automatch.must_consent_again
     '),
     ('function', 'execute', 'authenticated automatch_api service_role', '
         public.current_notices

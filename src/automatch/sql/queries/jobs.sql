@@ -3,7 +3,8 @@
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
     created_at, started_at, completed_at, match_count, timings, face_boxes, refused_picture,
-    request_id
+    request_id,
+    case when status = 'completed' then automatch.count_shown_matches(face_id) end as matches_now
 from public.match_jobs
 where user_id = automatch.uid()
 order by created_at desc, id
@@ -13,6 +14,7 @@ limit %(limit)s
 select
     id, face_id, status, attempts, max_attempts, error_code, error_message,
     created_at, started_at, completed_at, match_count, timings, face_boxes, refused_picture,
-    request_id
+    request_id,
+    case when status = 'completed' then automatch.count_shown_matches(face_id) end as matches_now
 from public.match_jobs
 where id = %(job_id)s

@@ -193,6 +193,24 @@ create function automatch.caller_may_see(p_other_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select automatch.may_see((select automatch.uid()), p_other_id) $$;
 
+create function automatch.count_shown_matches(p_face_id uuid)
+returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select count(distinct o.id)::integer
+    from public.profiles as me
+    join public.faces as f on f.id = p_face_id and f.profile_id = me.id
+    join public.matches as m on f.id in (m.face_a_id, m.face_b_id)
+    -- The rules of may_see(), once for all.
+    join public.profiles as o
+        on o.id = case when m.profile_a_id = me.id then m.profile_b_id else m.profile_a_id end
+        and o.school = me.school and o.gender <> me.gender and o.profile_type = 'user' and o.discoverable
+        and o.admitted
+    where me.id = (select automatch.uid()) and me.admitted
+      and o.id not in (select automatch.excluded_profile_ids(me.id))
+$$;
+comment on function automatch.count_shown_matches(uuid) is
+    'How many people a photo of the caller matches now, of those whom the caller may see.';
+
 create function automatch.lock_both_profiles(p_profile_id uuid, p_other_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -414,7 +414,7 @@ create function public.read_own_jobs(p_claims jsonb[], p_limit integer default 2
 returns table (
     reader integer, id uuid, face_id uuid, status text, attempts smallint, max_attempts smallint, error_code text,
     error_message text, created_at timestamptz, started_at timestamptz, completed_at timestamptz, match_count integer,
-    timings jsonb, face_boxes jsonb, refused_picture jsonb, request_id uuid
+    timings jsonb, face_boxes jsonb, refused_picture jsonb, request_id uuid, matches_now integer
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -424,7 +424,8 @@ begin
             return query
                 select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
                     j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.refused_picture,
-                    j.request_id
+                    j.request_id,
+                    case when j.status = 'completed' then automatch.count_shown_matches(j.face_id) end
                 from public.match_jobs as j
                 where j.user_id = automatch.uid()
                 order by j.created_at desc, j.id

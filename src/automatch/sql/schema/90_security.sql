@@ -58,7 +58,7 @@ from (values
         public.rename_school public.set_school_open
     '),
     ('function', 'execute', 'authenticated service_role', '
-        automatch.caller_may_see automatch.must_consent_again
+        automatch.caller_may_see automatch.count_shown_matches automatch.must_consent_again
     '),
     ('function', 'execute', 'authenticated automatch_api service_role', '
         public.current_notices
