@@ -16,6 +16,12 @@ Host = Annotated[
 Port = Annotated[
     int | None, typer.Option("--port", help="Port; 0 picks a free one.", show_default="8000")
 ]
+Processes = Annotated[
+    int,
+    typer.Option(
+        "--processes", min=1, max=32, help="Server processes that share the port, one a core."
+    ),
+]
 ServerUrl = Annotated[
     str | None,
     typer.Option("--url", help="Address of the web server, if it differs from the settings."),

@@ -23,6 +23,7 @@ from tests.support.homes import StoredHome
 from tests.support.metrics import parse, value
 from tests.support.postgres import remove_home
 from tests.support.system import PASSWORD
+from tests.support.waiting import wait_until
 
 
 def _sign(url: str, how: str) -> int:
@@ -196,3 +197,32 @@ def test_unknown_setting_is_named(empty_home: Path, name: str) -> None:
 
 def test_version_is_printed(empty_home: Path) -> None:
     assert run_command(empty_home, "--version").stdout.strip() == __version__
+
+
+def test_several_processes_share_the_port_and_one_that_dies_comes_back(ready_home: Path) -> None:
+    def servers(than: psutil.Process | None = None) -> list[psutil.Process]:
+        return [
+            child
+            for child in psutil.Process(up.process.pid).children()
+            if child != than and {"serve", "--listen-fd"} <= {*child.cmdline()}
+        ]
+
+    with running_up(ready_home, "--processes", "2") as up:
+        [second] = wait_until(servers, "a second process")
+        second.kill()
+        [third] = wait_until(lambda: servers(second), "another one in its place")
+        psutil.Process(up.process.pid).suspend()
+        try:
+            wait_until(lambda: _answers(up.url), "it answers while the first is frozen")
+        finally:
+            psutil.Process(up.process.pid).resume()
+        _stop_gracefully(up)
+        _, alive = psutil.wait_procs([third], timeout=60)
+        assert alive == []
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx2.HTTPError:
+        return False

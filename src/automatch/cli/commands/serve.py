@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from automatch.cli.options import Home, Host, Port
+from automatch.cli.options import Home, Host, Port, Processes
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
 from automatch.cli.runtime.signals import STOP_S, handle_signals
@@ -26,6 +26,7 @@ class Part(StrEnum):
 
 
 def serve(
+    *,
     home: Home = None,
     host: Host = None,
     port: Port = None,
@@ -38,6 +39,10 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    processes: Processes = 1,
+    listen_fd: Annotated[
+        int | None, typer.Option(hidden=True, help="A listening socket, until stdin is closed.")
+    ] = None,
 ) -> None:
     """Start the web server alone: API, pages and AI service.
 
@@ -48,12 +53,23 @@ def serve(
     Example: `automatch serve --only api --host 0.0.0.0`
     """
     settings = load_settings_and_logging(home=home, host=host, port=port)
-    run_until_stopped(_serve_ai(settings) if only is Part.AI else _serve(settings, only))
+    if only is not Part.AI:
+        run_until_stopped(_serve(settings, only, processes, listen_fd))
+    elif processes > 1:
+        raise typer.BadParameter("The AI service alone is one process.", param_hint="--processes")
+    else:
+        run_until_stopped(_serve_ai(settings))
 
 
-async def _serve(settings: Settings, only: Part | None) -> None:
+async def _serve(
+    settings: Settings, only: Part | None, processes: int, listen_fd: int | None
+) -> None:
+    from contextlib import AsyncExitStack
+    from socket import socket
+
     from automatch.app import create_app
     from automatch.background import BackgroundTasks
+    from automatch.cli.runtime.server_processes import more_processes, stopping_with_stdin
     from automatch.cli.runtime.sockets import open_socket
     from automatch.cli.runtime.web_server import make_cron_runner, serve_app
     from automatch.postgres.addresses import database_address, pooled_address
@@ -66,13 +82,26 @@ async def _serve(settings: Settings, only: Part | None) -> None:
         await check_server(address, pooled=pooled_address(settings, secrets, "api"))
         await check_migrated(address)
         await check_photos(settings, address)
-    with open_socket(settings) as listener:
+    with open_socket(settings) if listen_fd is None else socket(fileno=listen_fd) as listener:
         background = BackgroundTasks()
+        shutdown = handle_signals(STOP_S)
         app = create_app(settings, secrets, with_ai=only is not Part.API, background=background)
         started = asyncio.Event()
         schedule = make_cron_runner(settings, secrets, listener, started)
-        async with background.running("schedule", schedule.run):
-            await serve_app(settings, app, listener, handle_signals(STOP_S), started=started)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(background.running("schedule", schedule.run))
+            if listen_fd is not None:
+                stack.enter_context(stopping_with_stdin(shutdown))
+            elif processes > 1:
+                await stack.enter_async_context(
+                    more_processes(
+                        *(settings, listener, shutdown, background),
+                        count=processes - 1,
+                        only_api=only is Part.API,
+                    )
+                )
+            is_first = listen_fd is None
+            await serve_app(settings, app, listener, shutdown, started=started, is_first=is_first)
 
 
 async def _serve_ai(settings: Settings) -> None:

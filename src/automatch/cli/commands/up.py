@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from automatch.cli.options import Home, Host, Port
+from automatch.cli.options import Home, Host, Port, Processes
 from automatch.cli.output.echo import echo
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
 from automatch.cli.runtime.process import run_until_stopped
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from automatch.settings import Settings
 
 
-def up(home: Home = None, host: Host = None, port: Port = None) -> None:
+def up(home: Home = None, host: Host = None, port: Port = None, processes: Processes = 1) -> None:
     """Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.
 
     A second Ctrl-C stops at once: it cuts off requests and releases jobs.
 
     Example: `automatch up --port 8080`
     """
-    run_until_stopped(_up(load_settings_and_logging(home=home, host=host, port=port)))
+    run_until_stopped(_up(load_settings_and_logging(home=home, host=host, port=port), processes))
 
 
-async def _up(settings: Settings) -> None:
+async def _up(settings: Settings, processes: int) -> None:
     from automatch.app import create_app
     from automatch.background import BackgroundTasks
+    from automatch.cli.runtime.server_processes import more_processes
     from automatch.cli.runtime.sockets import (
         WORKER_PORT,
         open_health_socket,
@@ -79,6 +80,9 @@ async def _up(settings: Settings) -> None:
         started = asyncio.Event()
         schedule = make_cron_runner(settings, secrets, listener, started)
         await stack.enter_async_context(background.running("schedule", schedule.run))
+        if processes > 1:
+            more = more_processes(settings, listener, shutdown, background, count=processes - 1)
+            await stack.enter_async_context(more)
         hints = await owner_hints(settings, secrets)
         ready_lines = [f"Data folder: {folders}", *hints, "Ctrl-C stops everything."]
         app = create_app(settings, secrets, background=background)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +11,7 @@ import typer
 
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.process import run_until_stopped
+from automatch.cli.runtime.process import run_until_stopped, stdin_closed
 from automatch.cli.runtime.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | No
         work = asyncio.create_task(running.run(), name="worker")
         requests = {asyncio.create_task(shutdown.wait(), name="shutdown")}
         if stop_with_stdin:
-            requests.add(asyncio.create_task(_stdin_closed(), name="stdin"))
+            requests.add(asyncio.create_task(stdin_closed(), name="stdin"))
         waiting = requests | {work}
         if settings.worker.health_port is not None:
             health = _serving_health(running, settings, settings.worker.health_port)
@@ -104,11 +103,3 @@ async def _serving_health(
         finally:
             server.should_exit = True
             await asyncio.wait({task})
-
-
-async def _stdin_closed() -> None:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while await reader.read(1024):
-        pass

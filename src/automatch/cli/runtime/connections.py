@@ -19,8 +19,8 @@ from ipaddress import ip_address, ip_network
 
 from automatch.http.client_address import network_of
 
-_MAX_CONNECTIONS = 4096
-_WANTED_DESCRIPTORS = 8192
+_MAX_CONNECTIONS = 12_288
+_WANTED_DESCRIPTORS = 24_576
 _BATCH = 32
 """Connections that are accepted before others are served again."""
 _PAUSE_S = 0.5

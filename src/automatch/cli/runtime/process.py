@@ -26,3 +26,12 @@ def run_until_stopped(main: Coroutine[Any, Any, None]) -> None:
         # A traceback would quote what is in the database.
         structlog.get_logger(__name__).exception("process ends")
         sys.exit(1)
+
+
+async def stdin_closed() -> None:
+    """Wait until whoever started this process closes its stdin, or has died."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass

@@ -34,10 +34,12 @@ async def serve_app(
     ready_lines: Sequence[str] = (),
     *,
     started: asyncio.Event | None = None,
+    is_first: bool = True,
 ) -> None:
     """Serve *app* until a shutdown is requested.
 
-    When it serves, *ready_lines* and its address are printed, and *started* is set.
+    When it serves, *ready_lines* and its address are printed, and *started* is set. Of several
+    processes the first one notes the address for commands.
 
     Raises:
         PartEndedError: the server has ended by itself.
@@ -58,7 +60,7 @@ async def serve_app(
     is_whole = hasattr(app.state, "services")
     waiting = {serving, requested}
     async with AsyncExitStack() as stack:
-        if is_whole:
+        if is_whole and is_first:
             stack.enter_context(note_address(settings.home, settings.local_url(port)))
         if settings.metrics.port is not None:
             read = app.state.scrape.read
