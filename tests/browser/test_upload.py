@@ -1,4 +1,4 @@
-"""Sending photos from a phone: large ones, several, over bad connections, across sessions."""
+"""Photos from a phone: cropped, large ones, several, over bad connections, across sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import Phones
+from tests.support.browser import Phones, in_both_browsers
 from tests.support.photos import astronaut, encode, hopper
 
 _TYPES = [
@@ -25,12 +25,14 @@ _TYPES = [
 """What browsers and phones declare for photos."""
 _WATCH = """() => {
     window.said = [];
+    window.sent = [];
+    if (window.isWatched) return;
+    window.isWatched = true;
     for (const id of ["progress-text", "sent"]) {
         const part = document.getElementById(id);
         const note = () => window.said.push(part.textContent);
         new MutationObserver(note).observe(part, { childList: true });
     }
-    window.sent = [];
     const send = XMLHttpRequest.prototype.send;
     XMLHttpRequest.prototype.send = function (form) {
         const reader = new FileReader();
@@ -53,7 +55,8 @@ def a_file(data: bytes, mime: str = "image/jpeg") -> Any:
 
 
 def choose(page: Page, *files: Any) -> None:
-    page.get_by_label("A photo of you alone").set_input_files(list(files))
+    page.locator("#choose-photo").set_input_files(list(files))
+    expect(page.locator("#upload-sheet")).to_be_visible()
 
 
 def send(page: Page) -> None:
@@ -90,14 +93,28 @@ def kept(page: Page) -> int:
     )
 
 
+def sent_photos(page: Page, count: int) -> list[bytes]:
+    """Return what `_WATCH` saw sent; at once, because a page without news is loaded anew."""
+    page.wait_for_function("count => window.sent.length === count", arg=count)
+    sent = page.evaluate("window.sent")
+    return [base64.b64decode(address.partition(",")[2]) for address in sent]
+
+
+def size_of(photo: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(photo)) as image:
+        assert not image.getexif()
+        return image.size
+
+
 def test_photos_of_any_declared_type_are_sent_one_by_one_and_large_ones_scaled_down(
     phones: Phones,
 ) -> None:
     page = phones.join("Linh", "Female")
     small = encode(hopper())
     choose(page, *[a_file(small, kind) for kind in _TYPES])
-    expect(page.locator("#chosen")).to_have_text("7 photos")
-    expect(page.locator("#file-error")).to_be_hidden()
+    expect(page.get_by_role("heading", name="Photo 1 of 7")).to_be_visible()
+    expect(page.locator("#sheet-error")).to_be_hidden()
+    page.keyboard.press("Escape")
     page.evaluate(_WATCH)
     # On its side in the file, as phones store it.
     exif = Image.Exif()
@@ -106,23 +123,48 @@ def test_photos_of_any_declared_type_are_sent_one_by_one_and_large_ones_scaled_d
     large = encode(turned, quality=97, exif=exif)
 
     choose(page, a_file(large, "application/octet-stream"), a_file(small, ""))
-    expect(page.locator("#chosen")).to_have_text("2 photos")
+    expect(page.get_by_role("heading", name="Photo 1 of 2")).to_be_visible()
+    send(page)
+    expect(page.get_by_role("heading", name="Photo 2 of 2")).to_be_visible()
     send(page)
 
+    first, second = sent_photos(page, 2)
+    expect(page.locator("#upload-sheet")).to_be_hidden()
     expect_photos(page, 2)
     expect(page.locator("#sending")).to_be_hidden()
-    said = " ".join(page.evaluate("window.said"))
-    assert 0 < said.index("photo 1 of 2") < said.index("photo 2 of 2")
-    first, second = (
-        base64.b64decode(address.partition(",")[2]) for address in page.evaluate("window.sent")
-    )
-    with Image.open(io.BytesIO(first)) as photo:
-        assert photo.size == (1280, 1600)
-        assert not photo.getexif()
+    assert size_of(first) == (1280, 1600)
     assert len(first) < len(large) / 2
     assert second == small
-    expect(page.locator("#preview")).to_be_hidden()
     assert kept(page) == 0
+
+
+@in_both_browsers
+def test_photo_is_turned_and_cropped_before_it_is_sent(phones: Phones) -> None:
+    page = phones.join("Linh", "Female")
+    add = page.get_by_role("link", name="Add", exact=True)
+    add.click()
+    choose(page, a_file(encode(astronaut().resize((600, 800)))))
+    page.keyboard.press("Escape")
+    expect(page.locator("#upload-sheet")).to_be_hidden()
+    expect(add).to_be_focused()
+    assert kept(page) == 0
+
+    choose(page, a_file(encode(astronaut().resize((600, 800)))))
+    page.get_by_role("button", name="Turn").click()
+    page.evaluate(_WATCH)
+    send(page)
+    [turned] = sent_photos(page, 1)
+    expect_photos(page, 1)
+    choose(page, a_file(encode(astronaut().resize((601, 800)))))
+    page.get_by_role("button", name="Square").press("Enter")
+    page.get_by_role("button", name="Zoom in").press("Enter")
+    page.locator("#crop-stage").press("ArrowUp")
+    page.evaluate(_WATCH)
+    send(page)
+    [square] = sent_photos(page, 1)
+
+    assert size_of(turned) == (800, 600)
+    assert size_of(square)[0] == size_of(square)[1] < 600
 
 
 def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) -> None:
@@ -157,29 +199,29 @@ def test_chosen_photo_outlives_the_session_for_its_owner_alone(phones: Phones) -
     owner, other = (phones.email(name) for name in ("Linh", "Minh"))
     him.close()
     choose(page, a_file(encode(astronaut())))
-    expect(page.locator("#preview")).to_be_visible()
     page.context.clear_cookies()
     send(page)
-    expect(page.get_by_role("status")).to_contain_text("Sign in again, and your photo is sent")
+    expect(page.get_by_text("Sign in again, and your photo is sent")).to_be_visible()
 
     sign_in(page, phones, owner)
     # It was to be sent, so it is.
     expect_photos(page, 1)
-    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#sending")).to_be_hidden()
 
     choose(page, a_file(encode(hopper())))
-    expect(page.locator("#preview")).to_be_visible()
     page.reload()
-    expect(page.locator("#chosen")).to_contain_text("We kept the photo")
-    expect(page.locator("#preview")).to_be_visible()
+    expect(page.locator("#kept")).to_contain_text("We kept the photo you chose.")
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_role("img", name="The photo you chose").first).to_be_visible()
     page.context.clear_cookies()
     sign_in(page, phones, other)
     expect(page.locator("#live")).to_have_text("Live")
-    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#kept")).to_be_hidden()
     assert kept(page) == 0
 
     choose(page, a_file(encode(hopper())))
-    expect(page.locator("#preview")).to_be_visible()
+    page.reload()
+    expect(page.locator("#kept")).to_be_visible()
     assert kept(page) == 1
     page.get_by_role("button", name="Sign out").click()
     expect(page).to_have_url(f"{phones.url}/sign-in")
@@ -187,11 +229,10 @@ def test_chosen_photo_outlives_the_session_for_its_owner_alone(phones: Phones) -
 
     sign_in(page, phones, owner)
     choose(page, a_file(encode(hopper())))
-    expect(page.locator("#preview")).to_be_visible()
     page.clock.set_system_time(datetime.now(UTC) + timedelta(minutes=61))
     page.reload()
     expect(page.locator("#live")).to_have_text("Live")
-    expect(page.locator("#preview")).to_be_hidden()
+    expect(page.locator("#kept")).to_be_hidden()
     assert kept(page) == 0
 
 
@@ -205,8 +246,13 @@ def test_photo_dropped_on_any_page_is_sent(phones: Phones) -> None:
 
     page.evaluate(_DROP, [photo, "drop"])
 
-    expect(page).to_have_url(f"{phones.url}/feed")
+    expect(page).to_have_url(f"{phones.url}/photos")
     expect_photos(page, 1)
     assert page.evaluate(shown) == "none"
     page.evaluate(_DROP, [list(encode(hopper())), "drop"])
     expect_photos(page, 2)
+    page.set_viewport_size({"width": 320, "height": 640})
+    for path in ("/photos", "/feed"):
+        page.goto(phones.url + path)
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -11,8 +11,8 @@ export const sheet = part("upload-sheet");
 // Shows photos of a list one by one: `choose(files)`, `send(photo, take)`, `leave(photo)` and
 // `close()` say what becomes of them, and `waiting()` returns those that are still to be shown.
 export function makeSheet({ choose, send, leave, close, waiting }) {
-  const image = part("crop-image");
   const stage = part("crop-stage");
+  const empty = stage.firstElementChild;
   const button = part("send-photo");
   const inputs = [part("take-photo"), part("choose-photo")];
   const title = part("sheet-title");
@@ -20,10 +20,11 @@ export function makeSheet({ choose, send, leave, close, waiting }) {
   let shown, editor;
   let total = 0;
 
-  async function edit() {
+  async function edit(image) {
     await image.decode();
-    if (!isCanvasTrue()) return undefined;
+    if (!isCanvasTrue() || !image.isConnected) return undefined;
     const tools = await import("./crop_photo.js").then(({ editPhoto }) => editPhoto(image), () => undefined);
+    if (!image.isConnected) return undefined;
     sheet.querySelector(".crop-tools").hidden = !tools;
     sheet.querySelector('[data-tool="square"]').setAttribute("aria-pressed", "false");
     return tools;
@@ -33,8 +34,8 @@ export function makeSheet({ choose, send, leave, close, waiting }) {
     editor?.then((tools) => tools?.end());
     editor = undefined;
     sheet.querySelector(".crop-tools").hidden = true;
-    if (image.src) URL.revokeObjectURL(image.src);
-    image.removeAttribute("src");
+    URL.revokeObjectURL(stage.querySelector("img").src);
+    stage.replaceChildren(empty);
   }
 
   // Without a photo that waits it shows what to choose from.
@@ -50,8 +51,11 @@ export function makeSheet({ choose, send, leave, close, waiting }) {
     if (!shown) return;
     stage.hidden = false;
     part("not-drawn").hidden = true;
+    // An element of its own, because nothing undoes a cropper that is still loading.
+    const image = empty.cloneNode();
     image.src = URL.createObjectURL(shown.blob);
-    editor = edit().catch(() => {
+    stage.replaceChildren(image);
+    editor = edit(image).catch(() => {
       // The server can decode more types than any browser.
       stage.hidden = true;
       part("not-drawn").hidden = false;
