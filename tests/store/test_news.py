@@ -34,6 +34,7 @@ DEEDS = {
     "block": "select public.block_profile(%(other)s)",
     "dismiss": "select public.dismiss_match((select m.id from public.matches as m limit 1))",
     "like": "select public.like_match((select m.id from public.matches as m limit 1))",
+    "see": "select public.mark_matches_seen(array(select m.id from public.matches as m limit 1))",
     "share": "select public.save_share('Hello', '@me')",
     "unblock": "select public.unblock_profile(%(other)s)",
     "hold": "select automatch.hold_face(f.id, 'reported') from public.faces as f"
@@ -50,7 +51,7 @@ DEEDS = {
     "cancel": "select public.cancel_match_jobs(array(select j.id from public.match_jobs as j"
     " where j.user_id = %(person)s))",
 }
-BY_PERSON = {"block", "dismiss", "like", "share", "unblock"}
+BY_PERSON = {"block", "dismiss", "like", "see", "share", "unblock"}
 
 pytestmark = pytest.mark.anyio
 
@@ -88,6 +89,7 @@ def test_many_read_at_once_what_each_of_them_reads_alone(conn, done, after, over
         assert many(conn, "read_own_jobs(%s::jsonb[])", sent) == of(alone, 1)
         assert many(conn, "read_new_matches(%s::jsonb[], %s)", sent, after) == of(alone, 2)
         assert many(conn, "read_feed_positions(%s::jsonb[])", sent) == of(alone, 3)
+        assert many(conn, "read_unseen_matches(%s::jsonb[])", sent) == of(alone, 4)
         # Nothing of the last of them is left behind.
         assert conn.execute("select current_user = session_user").fetchone() == (True,)
 
@@ -123,6 +125,7 @@ def alone_as(conn: psycopg.Connection, person: UUID, after: int) -> list[list[tu
             conn.execute(load("jobs")["list"], {"limit": 20}).fetchall(),
             conn.execute(NEW_MATCHES, [after]).fetchall(),
             conn.execute("select public.feed_position()").fetchall(),
+            conn.execute("select public.list_new_matches()").fetchall(),
         ]
 
 

@@ -21,9 +21,9 @@ from automatch.model.cases import (
     OwnMessage,
     ReportReason,
 )
-from automatch.model.faces import Face, FaceBox, HeldPhoto
+from automatch.model.faces import EyePlaces, Face, FaceBox, HeldPhoto
 from automatch.model.jobs import Job, JobStatus, RefusedPhoto
-from automatch.model.matches import FeedEntry, Share
+from automatch.model.matches import FeedEntry, FeedOrder, FeedPlace, MatchDetails, Share
 from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
 from automatch.model.operators import (
     AuditEntry,
@@ -46,6 +46,7 @@ from automatch.model.people import (
 from automatch.model.schools import Invitation, MembershipRequest, School
 from automatch.services.acts import Act
 from automatch.services.cases import CaseFile
+from automatch.services.matches import MatchView
 from automatch.services.profiles import ProfileShown
 from automatch.store.mails import WaitingMail
 from automatch.store.photo_views import PhotoViewCounts, PhotoViewsOfWeek
@@ -77,6 +78,7 @@ from automatch.web.mailed_link_views import (
     ForgotPasswordPage,
     MailedLinkPage,
 )
+from automatch.web.match_views import GonePage, MatchPage
 from automatch.web.own_photos import JobItem, PhotosPage
 from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.profile_views import (
@@ -175,12 +177,13 @@ def an_entry(**values: Any) -> FeedEntry:
         simulated=False,
         created_at=NOON,
         last_match_id=an_id(2),
+        is_new=False,
     )
     return replace(entry, **values)
 
 
-def a_card(*, is_new: bool = False, **values: Any) -> Card:
-    card = Card.from_entry(an_entry(**values), is_new=is_new)
+def a_card(**values: Any) -> Card:
+    card = Card.from_entry(an_entry(**values))
     assert card is not None
     return card
 
@@ -199,6 +202,21 @@ A_JOB = Job(
     match_count=3,
     timings={},
 )
+
+
+def a_match_page(order: FeedOrder = FeedOrder(), **values: Any) -> MatchPage:  # noqa: B008
+    details = {
+        "eyes": EyePlaces((0.4, 0.3), (0.6, 0.34), 1.5, (0.1, 0.05, 0.8)),
+        "own_eyes": EyePlaces((0.3, 0.4), (0.5, 0.38), 0.75, (0.0, 0.0, 0.75)),
+        "threshold": 0.5,
+    }
+    entry = an_entry(**{key: value for key, value in values.items() if key not in details})
+    match = MatchDetails(
+        **{field.name: getattr(entry, field.name) for field in fields(entry)},
+        **details | {key: value for key, value in values.items() if key in details},
+    )
+    view = MatchView(match, previous_id=None, next_id=an_id(8), new_count=0)
+    return MatchPage.from_view(view, order, since=7)
 
 
 def a_job(*, waiting: Waiting | None = None, **values: Any) -> JobItem:
@@ -266,7 +284,6 @@ def a_feed_page(**values: Any) -> FeedPage:
         jobs=[],
         cards=[],
         last_position=0,
-        older_cursor=None,
         uploads_allowed=True,
         max_upload_mb=15,
         kept_side=1600,
@@ -369,7 +386,7 @@ PAGES: dict[str, Page] = {
         cards=[a_card(name=HOSTILE), a_card(simulated=True, is_new=True)],
         jobs=[a_job(), a_job(status=JobStatus.PENDING, completed_at=None)],
         faces=[A_FACE],
-        older_cursor=7,
+        next_place=FeedPlace(7, 0.85),
     ),
     "photos": PhotosPage(
         jobs=[
@@ -422,6 +439,9 @@ PAGES: dict[str, Page] = {
     "take-down to confirm": LinkedCasePage(token=HOSTILE, is_proven=False, item=a_case_item()),
     "take-down confirmed": LinkedCasePage(token=HOSTILE, is_proven=True, item=a_case_item()),
     "feed further back": a_feed_page(is_newest=False),
+    "feed of what is new": a_feed_page(order=FeedOrder("new", "best"), new_count=3),
+    "match": a_match_page(name=HOSTILE, school=HOSTILE),
+    "match that is gone": GonePage(title=HOSTILE, order=FeedOrder("new")),
     "privacy": PrivacyPage(
         version=HOSTILE,
         notice_language="vi",

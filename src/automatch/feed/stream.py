@@ -18,6 +18,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import TooManyStreamsError
@@ -48,7 +49,14 @@ class Reauth:
     """Token expired or session ended; the client reconnects with a new token and the last id."""
 
 
-FeedEvent = Ready | FeedEntry | Job | Reauth
+@dataclass(frozen=True, slots=True)
+class New:
+    """Which matches the person has not seen yet; told when a stream opens and when it changes."""
+
+    match_ids: frozenset[UUID]
+
+
+FeedEvent = Ready | FeedEntry | Job | New | Reauth
 Encode = Callable[[AsyncIterator[FeedEvent]], AsyncIterator[str]]
 """Returns the text of each of some events that come together."""
 
@@ -90,6 +98,7 @@ class FeedStream:
         "_position",
         "_read_at",
         "_sent",
+        "_sent_new",
         "_subscriber",
         "_task",
         "_wire",
@@ -103,6 +112,7 @@ class FeedStream:
         # What is written later is in the language of the request.
         self._context: Context = copy_context()
         self._sent: frozenset[int] = frozenset()
+        self._sent_new: int | None = None
         self._position = 0
         self._is_woken = True
         self._wire: Wire | None = None
@@ -205,7 +215,8 @@ class FeedStream:
         claims, live = self._subscriber.claims, self._live
         assert claims.subject is not None
         since, read_at = self._read_at - _COMMIT, datetime.now(UTC)
-        news = await live.reader.read(NewsQuery(claims, feed_after=self._position, jobs=True))
+        query = NewsQuery(claims, feed_after=self._position, jobs=True, unseen=True)
+        news = await live.reader.read(query)
         self._read_at = read_at
         # A number for each instead of some kilobytes, as long as the stream waits.
         states = {hash(repr(job)): job for job in reversed(news.jobs)}
@@ -222,6 +233,10 @@ class FeedStream:
             if entry.match_id is not None:
                 live.deliveries.note(claims.subject, entry.match_id, opened=self._opened)
                 live.notifier.note_delivery(entry.created_at, since=since)
+        new = New(frozenset(news.unseen))
+        if hash(new) != self._sent_new:
+            self._sent_new = hash(new)
+            yield new
         self._is_woken |= len(news.entries) == PAGE
 
 

@@ -51,6 +51,19 @@ class FaceBox:
         return common / both if both > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class EyePlaces:
+    """Where both eyes are in the copies of a photo, in shares of the kept copy's width."""
+
+    left: tuple[float, float]
+    """The left one of the picture."""
+    right: tuple[float, float]
+    height: float
+    """Of the kept copy."""
+    thumbnail: tuple[float, float, float]
+    """Left edge, top edge and side of the square that the thumbnail shows."""
+
+
 class Turn(StrEnum):
     """To which of their own sides a person is asked to turn the head."""
 

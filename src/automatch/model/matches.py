@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Literal, Self, TypeAlias
 from uuid import UUID
+
+from automatch.model.faces import EyePlaces
 
 
 class DuplicateState(StrEnum):
@@ -68,6 +71,8 @@ class FeedEntry:
     """What the person shares, once both like."""
     handle: str | None = None
     """Where else to find them, likewise."""
+    is_new: bool = False
+    """Whether its person has not been shown it yet, on any device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,49 @@ class Share:
     sentence: str | None = None
     handle: str | None = None
     """Where else to find them, such as a name on another service."""
+
+
+Show: TypeAlias = Literal["all", "new", "liked"]
+Sort: TypeAlias = Literal["newest", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOrder:
+    """Which matches of a feed are listed, and which first."""
+
+    show: Show = "all"
+    sort: Sort = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPlace:
+    """Where a page of a feed ends: it goes on after this match."""
+
+    place: int
+    similarity: float | None = None
+    """Of the match; where the best come first, a place alone says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchDetails(FeedEntry):
+    """A match as its own page shows it."""
+
+    eyes: EyePlaces | None = None
+    """In the photo of the other person; None where that is not known."""
+    own_eyes: EyePlaces | None = None
+    threshold: float = 0
+    """What a match has to reach."""
+
+    @classmethod
+    def from_row(
+        cls, *, eyes: Mapping[str, Any] | None, own_eyes: Mapping[str, Any] | None, **row: Any
+    ) -> Self:
+        """Return the match of a row, in which the places of the eyes are JSON."""
+        return cls(
+            eyes=EyePlaces(**eyes) if eyes else None,
+            own_eyes=EyePlaces(**own_eyes) if own_eyes else None,
+            **row,
+        )
 
 
 @dataclass(frozen=True, slots=True)

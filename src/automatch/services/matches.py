@@ -1,10 +1,11 @@
-"""The feed of a person: pages of it, all that the feed page shows, and the live stream."""
+"""The feed of a person: its pages and its matches, what the feed page shows, the live stream."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from automatch.feed.deliveries import Deliveries
 from automatch.feed.live import LiveFeed
@@ -13,7 +14,7 @@ from automatch.feed.stream import Encode, FeedStream
 from automatch.model.cases import OwnCase
 from automatch.model.faces import Face
 from automatch.model.jobs import Job
-from automatch.model.matches import FeedEntry, MatchPool
+from automatch.model.matches import FeedEntry, FeedOrder, FeedPlace, MatchDetails, MatchPool
 from automatch.model.people import Claims, Consent, Profile
 from automatch.model.schools import Membership
 from automatch.search.explain import needs_explanation
@@ -44,7 +45,13 @@ class FeedOverview:
 
     profile: Profile
     consent: Consent
-    page: FeedPage
+    entries: Sequence[FeedEntry]
+    next_place: FeedPlace | None
+    """Where the next page goes on; None on the last one."""
+    position: int
+    """The newest position of the feed: a stream goes on after it without a gap."""
+    new_count: int
+    """How many matches the person has not seen yet, a hundred at most."""
     faces: Sequence[Face]
     jobs: Sequence[Job]
     """Newest first."""
@@ -56,13 +63,24 @@ class FeedOverview:
     """How far the person is with their school."""
 
 
+@dataclass(frozen=True, slots=True)
+class MatchView:
+    """One match, and those beside it in the order in which it was found."""
+
+    match: MatchDetails
+    previous_id: UUID | None
+    next_id: UUID | None
+    new_count: int
+    """As `FeedOverview.new_count`, this match no longer among them."""
+
+
 async def load_feed_page(
     db: Reads, deliveries: Deliveries, claims: Claims, *, before: int | None, limit: int
 ) -> FeedPage:
     """Return the matches of a person at places below *before*, newest first."""
     async with db.as_user(claims) as conn:
         page = await _load_page(conn, before=before, limit=limit)
-    _note_seen(deliveries, claims, page)
+    _note_seen(deliveries, claims, page.entries)
     return page
 
 
@@ -71,7 +89,8 @@ async def load_feed_overview(
     deliveries: Deliveries,
     claims: Claims,
     *,
-    before: int | None,
+    order: FeedOrder,
+    after: FeedPlace | None,
     max_matches: int,
     max_jobs: int,
 ) -> FeedOverview:
@@ -83,18 +102,65 @@ async def load_feed_overview(
     async with db.as_user(claims) as conn:
         own_jobs = await jobs.list_jobs(conn, max_jobs)
         explain = any(needs_explanation(job) for job in own_jobs)
+        # The position is read first: what arrives in between comes again with the stream.
+        position = await feed.load_feed_position(conn)
+        entries = await feed.list_matches(conn, order, after=after, limit=max_matches + 1)
+        has_more = len(entries) > max_matches
+        entries = entries[:max_matches]
         overview = FeedOverview(
             profile=await profiles.load_profile(conn),
             consent=await profiles.load_consent(conn),
-            page=await _load_page(conn, before=before, limit=max_matches),
+            entries=entries,
+            next_place=_place(entries[-1]) if has_more else None,
+            position=position,
+            new_count=len(await feed.list_new_matches(conn)),
             faces=await faces.list_faces(conn),
             jobs=own_jobs,
             pool=await jobs.load_pool(conn) if explain else None,
             cases=await cases.list_own_cases(conn),
             membership=await schools.load_membership(conn),
         )
-    _note_seen(deliveries, claims, overview.page)
+    _note_seen(deliveries, claims, overview.entries)
     return overview
+
+
+async def load_match(
+    db: Database,
+    claims: Claims,
+    match_id: UUID,
+    order: FeedOrder,
+    *,
+    since: datetime | None = None,
+) -> MatchView | None:
+    """Return a match of the person, who sees it now; None when it is gone or never was.
+
+    Where only new ones are gone through, those that the person saw *since* still count.
+    """
+    async with db.as_user(claims) as conn:
+        match = await feed.show_match(conn, match_id)
+        if match is None:
+            return None
+        place = _place(match)
+        before, after = [
+            await feed.list_matches(conn, order, after=place, back=back, since=since, limit=1)
+            for back in (True, False)
+        ]
+        if match.is_new and match.match_id:
+            await feed.mark_matches_seen(conn, [match.match_id])
+        new_count = len(await feed.list_new_matches(conn))
+    return MatchView(
+        match,
+        before[0].match_id if before else None,
+        after[0].match_id if after else None,
+        new_count,
+    )
+
+
+async def mark_seen(db: Database, claims: Claims, match_ids: Sequence[UUID]) -> int:
+    """Note that a person was shown these matches; return how many are still new."""
+    async with db.as_user(claims) as conn:
+        await feed.mark_matches_seen(conn, match_ids)
+        return len(await feed.list_new_matches(conn))
 
 
 async def load_standing(db: Database, claims: Claims) -> tuple[list[OwnCase], Membership | None]:
@@ -123,10 +189,14 @@ async def open_feed(
     return stream
 
 
-def _note_seen(deliveries: Deliveries, claims: Claims, page: FeedPage) -> None:
+def _place(entry: FeedEntry) -> FeedPlace:
+    return FeedPlace(entry.place, entry.similarity)
+
+
+def _note_seen(deliveries: Deliveries, claims: Claims, entries: Sequence[FeedEntry]) -> None:
     assert claims.subject is not None
     since = datetime.now(UTC) - _NEW
-    new = [entry.match_id for entry in page.entries if entry.match_id and entry.created_at > since]
+    new = [entry.match_id for entry in entries if entry.match_id and entry.created_at > since]
     deliveries.note_seen(claims.subject, new)
 
 

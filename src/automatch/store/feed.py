@@ -1,16 +1,17 @@
-"""The live feed: pages, changes after a position, versions, and hiding people."""
+"""The live feed: pages, changes after a position, versions, what is new, and hiding people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from psycopg.rows import class_row
+from psycopg.rows import class_row, kwargs_row
 
-from automatch.model.matches import FeedEntry, Share
+from automatch.model.matches import FeedEntry, FeedOrder, FeedPlace, MatchDetails, Share
 from automatch.model.people import HiddenPerson
-from automatch.store.call import call, call_row, call_rows, call_value
+from automatch.store.call import call, call_row, call_rows, call_value, call_values
 from automatch.store.database import Connection
 
 
@@ -78,6 +79,49 @@ async def save_share(conn: Connection, share: Share) -> None:
         InputInvalidError: a text is too long, or has line ends.
     """
     await call(conn, "save_share", sentence=share.sentence, handle=share.handle)
+
+
+async def list_matches(
+    conn: Connection,
+    order: FeedOrder,
+    *,
+    after: FeedPlace | None = None,
+    back: bool = False,
+    since: datetime | None = None,
+    limit: int,
+) -> list[FeedEntry]:
+    """Return the caller's matches in an order, from the first on or from after a place.
+
+    With *back* those before it, the nearest first. Where only new ones are asked for, those that
+    were seen *since* count too.
+    """
+    return await call_rows(
+        conn,
+        "list_matches",
+        class_row(FeedEntry),
+        show=order.show,
+        sort=order.sort,
+        similarity=after.similarity if after else None,
+        place=after.place if after else None,
+        back=back,
+        since=since,
+        limit=limit,
+    )
+
+
+async def show_match(conn: Connection, match_id: UUID) -> MatchDetails | None:
+    """Return a match of the caller, None when there is no such match (any more)."""
+    return await call_row(conn, "show_match", kwargs_row(MatchDetails.from_row), match_id=match_id)
+
+
+async def list_new_matches(conn: Connection) -> list[UUID]:
+    """Return the caller's matches that they have not seen, a hundred of them at most."""
+    return await call_values(conn, "list_new_matches")
+
+
+async def mark_matches_seen(conn: Connection, match_ids: Sequence[UUID]) -> None:
+    """Note that the caller was shown these matches; those of others are passed over."""
+    await call(conn, "mark_matches_seen", match_ids=list(match_ids))
 
 
 async def dismiss_match(conn: Connection, match_id: UUID) -> UUID:

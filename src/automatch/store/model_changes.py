@@ -38,7 +38,7 @@ class PhotoEmbedding:
 
     photo: PhotoToEmbed
     embedding: np.ndarray[Any, np.dtype[np.float32]]
-    quality: dict[str, float]
+    quality: dict[str, Any]
     detector: str | None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
@@ -40,6 +41,8 @@ class NewsQuery:
     feed_after: int | None = None
     """The feed is read after this position."""
     jobs: bool = False
+    unseen: bool = False
+    """Whether to read which matches the person has not seen."""
     matches_after: int | None = None
     """New matches are read after this number."""
 
@@ -54,6 +57,8 @@ class News:
     """Oldest first; those without a match were removed."""
     jobs: list[Job] = field(default_factory=list)
     """Newest first."""
+    unseen: list[UUID] = field(default_factory=list)
+    """A hundred at most."""
     matches: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Rows with their numbers, in order; `id` is None where the person may not read it."""
 
@@ -67,6 +72,7 @@ async def read_news(
     positions = [index for index, query in numbered if query.position]
     feeds = {index: query.feed_after for index, query in numbered if query.feed_after is not None}
     jobs = [index for index, query in numbered if query.jobs]
+    unseen = [index for index, query in numbered if query.unseen]
     matches = {
         index: query.matches_after for index, query in numbered if query.matches_after is not None
     }
@@ -87,6 +93,7 @@ async def read_news(
             "entries", feeds, "read_feeds", FeedEntry, after=list(feeds.values()), limit=limit
         )
         await ask("jobs", jobs, "read_own_jobs", job_of, limit=max_jobs)
+        await ask("unseen", unseen, "read_unseen_matches", _unseen)
         after = list(matches.values())
         await ask("matches", matches, "read_new_matches", _match, after=after, limit=limit)
     answers = [News() for _ in queries]
@@ -104,6 +111,10 @@ def _by_reader(make: Callable[..., _T]) -> AsyncRowFactory[tuple[int, _T]]:
 
 def _position(*, position: int) -> int:
     return position
+
+
+def _unseen(*, match_id: UUID) -> UUID:
+    return match_id
 
 
 def _match(*, number: int, **row: Any) -> tuple[int, dict[str, Any]]:

@@ -49,7 +49,7 @@ class JobEmbedding:
 
     job: ClaimedJob
     embedding: np.ndarray[Any, np.dtype[np.float32]]
-    quality: dict[str, float]
+    quality: dict[str, Any]
     timings: dict[str, float]
     """Milliseconds; each name ends in `_ms`."""
     model: str = "dlib"

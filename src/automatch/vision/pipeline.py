@@ -14,8 +14,14 @@ from PIL import Image
 
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.photo import PhotoRejectedError, RefusedPicture, SeveralFacesError
-from automatch.vision.detect.detector import surest_first, without_known
-from automatch.vision.detect.photo_copies import kept_copy, portrait, redacted, thumbnail
+from automatch.vision.detect.detector import eye_centres, surest_first, without_known
+from automatch.vision.detect.photo_copies import (
+    kept_copy,
+    place_eyes,
+    portrait,
+    redacted,
+    thumbnail,
+)
 from automatch.vision.detect.quality import check_quality, choose_face, measure
 from automatch.vision.detect.upright import find_upright, rotated
 from automatch.vision.embed.similarity_transform import cut_chip
@@ -68,14 +74,15 @@ class Pipeline:
         (embedding,) = self._embed(found.pixels, [aligned])
         embedded_at = time.perf_counter()
         kept, thumbnail = self._copies(found, own)
+        face = self._face(own, aligned, embedding)
+        height, width = found.pixels.shape[:2]
         return FaceExtraction(
-            face=DetectedFace(
-                own.box, own.confidence, aligned.landmarks, embedding, aligned.yaw_degrees
-            ),
+            face=face,
             quality=quality,
             kept_jpeg=kept,
             thumbnail_jpeg=thumbnail,
             timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
+            eyes=place_eyes((width, height), own, face.eyes),
             detector=self.detector.name,
         )
 
@@ -185,14 +192,19 @@ class Pipeline:
             check_quality(quality, self.settings)
         except PhotoRejectedError as exc:
             refusal = exc
-        face = DetectedFace(
+        return FaceResult(self._face(detection, aligned, embedding), quality, refusal)
+
+    def _face(
+        self, detection: Detection, aligned: AlignedFace, embedding: npt.NDArray[np.float32]
+    ) -> DetectedFace:
+        return DetectedFace(
             detection.box,
             detection.confidence,
             aligned.landmarks,
             embedding,
             aligned.yaw_degrees,
+            eye_centres(aligned.landmarks, self.detector.landmark_set),
         )
-        return FaceResult(face, quality, refusal)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,6 +34,7 @@ from automatch.errors.upload import UploadsBusyError
 from automatch.model.faces import FaceBox
 from automatch.vision.decode.upload_check import refusal_named
 from automatch.vision.detect.detector import Detection
+from automatch.vision.detect.photo_copies import place_eyes
 from automatch.vision.detect.quality import check_quality, choose_face
 from automatch.vision.results import DetectedFace, FaceExtraction
 from automatch.vision.schemas import Model, PhotoFaces
@@ -298,12 +299,15 @@ def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -
     ):
         raise EmbeddingInvalidError
     kept, thumbnail = _copies(answer)
+    own = Detection(face.box.as_box(), face.confidence)
+    eyes = tuple(face.eyes) if len(face.eyes) == 2 else ()
     return FaceExtraction(
-        face=DetectedFace(face.box.as_box(), face.confidence, tuple(face.landmarks), embedding),
+        face=DetectedFace(own.box, own.confidence, tuple(face.landmarks), embedding, eyes=eyes),
         quality=face.quality,
         kept_jpeg=kept,
         thumbnail_jpeg=thumbnail,
         timings_ms=answer.timings_ms.model_dump(),
+        eyes=place_eyes((answer.width, answer.height), own, eyes),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from automatch.errors.photo import PhotoRejectedError
+    from automatch.model.faces import EyePlaces
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class DetectedFace:
     """A unit vector."""
     yaw_degrees: float = 0.0
     """How far it is turned, above 0 to the right of the picture; 0 where an AI service found it."""
+    eyes: tuple[tuple[float, float], ...] = ()
+    """The centres of both eyes in the kept copy, the left one of the picture first; empty where an
+    AI service does not tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +72,14 @@ class FaceExtraction:
     thumbnail_jpeg: bytes
     timings_ms: dict[str, float]
     """Of `decode`, `detect` and `embed`."""
+    eyes: EyePlaces | None = None
     detector: str | None = None
     """What found the face; `None` when an AI service did, which does not tell."""
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """What is kept of the face beside its embedding: its quality, and where its eyes are."""
+        return self.quality | ({"eyes": asdict(self.eyes)} if self.eyes else {})
 
 
 @dataclass(frozen=True, eq=False)

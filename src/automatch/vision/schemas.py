@@ -58,6 +58,9 @@ class Face(_Schema):
 
     box: Corners
     landmarks: list[tuple[float, float]] = Field(description="Five points (x, y).")
+    eyes: list[tuple[float, float]] = Field(
+        default=[], description="Their centres (x, y), the left one of the picture first."
+    )
     confidence: float = Field(description="The detector's own score; no probability.")
     quality: dict[str, float] = Field(
         description="`face_side_px`, `sharpness`, `brightness`, `contrast`, `confidence`, "
@@ -76,6 +79,7 @@ class Face(_Schema):
                 left=face.box.left, top=face.box.top, right=face.box.right, bottom=face.box.bottom
             ),
             landmarks=list(face.landmarks),
+            eyes=list(face.eyes),
             confidence=face.confidence,
             quality=result.quality,
             refusal=result.refusal and Refusal.of(result.refusal),

@@ -8,18 +8,18 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import Response
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ready, Reauth
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.event_stream import EventStreamResponse
 from automatch.model.jobs import Job
-from automatch.model.matches import FeedEntry, MatchPool
+from automatch.model.matches import FeedEntry, FeedOrder, FeedPlace, MatchPool
 from automatch.search.explain import needs_explanation
 from automatch.services.matches import (
     MAX_POSITION,
@@ -30,6 +30,7 @@ from automatch.services.matches import (
 from automatch.services.rate_limits import Limit
 from automatch.store import jobs
 from automatch.web.feed_views import Card, FeedPage, render_card
+from automatch.web.match_pages import read_order
 from automatch.web.own_photos import JobItem, render_job, render_strip_photo
 from automatch.web.pages import PageRoute, go_to, show, templates
 from automatch.web.photo_pages import shown_until
@@ -49,10 +50,13 @@ _JOBS = 10
 async def feed(
     caller: CallerDep,
     services: ServicesDep,
+    order: Annotated[FeedOrder, Depends(read_order)],
     before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
+    similarity: Annotated[float | None, Query(ge=0, le=1)] = None,
 ) -> Response:
     """Show the caller's photos in a row and their look-alikes."""
-    page = await _feed_page(caller, services, before=before)
+    after = FeedPlace(before, similarity) if before is not None else None
+    page = await _feed_page(caller, services, order=order, after=after)
     # A new person completes the profile first; before that the feed is empty.
     if not page.profile.is_complete:
         return go_to("/onboarding")
@@ -66,6 +70,7 @@ async def feed(
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
+    order: Annotated[FeedOrder, Depends(read_order)],
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventStreamResponse:
@@ -74,7 +79,7 @@ async def stream(
         await open_feed(
             services.live,
             caller.claims,
-            partial(_encode_events, caller=caller, services=services),
+            partial(_encode_events, caller=caller, services=services, order=order),
             # An event, because scripts do not see comments: a silent connection is dead.
             ping=sse.encode_event("ping", {}),
             after=after,
@@ -95,13 +100,15 @@ async def _feed_page(
     caller: Caller,
     services: Services,
     *,
-    before: int | None = None,
+    order: FeedOrder,
+    after: FeedPlace | None,
 ) -> FeedPage:
     overview = await load_feed_overview(
         services.reads,
         services.deliveries,
         caller.claims,
-        before=before,
+        order=order,
+        after=after,
         max_matches=_CARDS,
         max_jobs=_JOBS,
     )
@@ -115,9 +122,11 @@ async def _feed_page(
         profile=overview.profile,
         faces=overview.faces,
         jobs=[JobItem.from_job(job, overview.pool, waiting) for job in newest.values()],
-        cards=[card for entry in overview.page.entries if (card := Card.from_entry(entry))],
-        last_position=overview.page.position,
-        older_cursor=overview.page.next_cursor,
+        cards=[card for entry in overview.entries if (card := Card.from_entry(entry, order))],
+        last_position=overview.position,
+        order=order,
+        next_place=overview.next_place,
+        new_count=overview.new_count,
         consent_outdated=consent.outdated,
         uploads_allowed=consent.is_current and overview.profile.is_complete,
         uploads_refused_reason=(
@@ -126,14 +135,14 @@ async def _feed_page(
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         kept_side=services.settings.vision.kept_side,
         person_id=caller.id,
-        is_newest=before is None,
+        is_newest=after is None,
         notices=notices,
         waiting=waiting,
     )
 
 
 async def _encode_events(
-    events: AsyncIterator[FeedEvent], caller: Caller, services: Services
+    events: AsyncIterator[FeedEvent], caller: Caller, services: Services, order: FeedOrder
 ) -> AsyncIterator[str]:
     pool: MatchPool | None = None
     known: tuple[Waiting | None] | None = None
@@ -144,7 +153,9 @@ async def _encode_events(
                 ready = {"ping_s": services.settings.feed.ping_s}
                 yield sse.encode_event("ready", ready, event_id=position)
             case FeedEntry():
-                yield _encode_entry(event)
+                yield _encode_entry(event, order)
+            case New(match_ids):
+                yield sse.encode_event("new", {"match_ids": sorted(map(str, match_ids))})
             case Job():
                 if pool is None and needs_explanation(event):
                     pool = await _load_pool(caller, services)
@@ -184,13 +195,13 @@ async def _load_waiting(caller: Caller, services: Services) -> tuple[Waiting | N
     return (find_waiting(membership, list_notices(own_cases)),)
 
 
-def _encode_entry(entry: FeedEntry) -> str:
+def _encode_entry(entry: FeedEntry, order: FeedOrder) -> str:
     data: dict[str, object] = {
         "match_id": str(entry.last_match_id),
         "profile_id": str(entry.profile_id),
         "position": entry.position,
     }
-    card = Card.from_entry(entry, is_new=True)
+    card = Card.from_entry(entry, order)
     if card is None:
         return sse.encode_event("gone", data, event_id=entry.position)
     data["html"] = render_card(templates(), card)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlencode
 
-from automatch.web.language import text_field
+from automatch.model.matches import FeedOrder
+from automatch.web.language import as_percent, text_field
+from automatch.web.language import gettext as _
 from automatch.web.own_photos import JobItem
 from automatch.web.templating import Page, photo_address
 from automatch.web.waiting_views import Waiting
@@ -18,13 +21,23 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from automatch.model.faces import Face
-    from automatch.model.matches import FeedEntry
+    from automatch.model.matches import FeedEntry, FeedPlace, Show, Sort
     from automatch.model.people import Profile
     from automatch.web.report_views import HiddenNotice
 
-_UNKNOWN_NAME = "Someone"
 _TOP_PERCENT = 95
 """The most that the database shows of a similarity."""
+_DEFAULT = FeedOrder()
+
+
+def address_in(path: str, order: FeedOrder, **more: object) -> str:
+    """Return an address with what an order of the feed and *more* add to it."""
+    names = {
+        name: value
+        for name, value in (("show", order.show), ("sort", order.sort), *more.items())
+        if value not in {None, _DEFAULT.show, _DEFAULT.sort}
+    }
+    return f"{path}?{urlencode(names)}" if names else path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +46,14 @@ class Card:
 
     profile_id: UUID
     match_id: UUID
-    position: int
+    place: int
+    """Where it stands in the feed."""
     name: str
     school: str
     photo: str
     """Address of the thumbnail."""
-    photo_full: str
+    address: str
+    """Of the page that compares the two."""
     own_photo: str | None
     """Address of the thumbnail of the viewer's photo that matched."""
     similarity: int
@@ -54,24 +69,27 @@ class Card:
     handle: str | None = None
 
     @classmethod
-    def from_entry(cls, entry: FeedEntry, *, is_new: bool = False) -> Self | None:
-        """Return the card of a feed entry; None when the match is gone and the card should go."""
+    def from_entry(cls, entry: FeedEntry, order: FeedOrder = _DEFAULT) -> Self | None:
+        """Return the card of a feed entry; None when the match is gone and the card should go.
+
+        Its page goes on to the next in the *order* of the feed.
+        """
         if entry.match_id is None or entry.face_id is None or entry.similarity is None:
             return None
         own = entry.own_face_id
         return cls(
             profile_id=entry.profile_id,
             match_id=entry.match_id,
-            position=entry.position,
-            name=entry.name or _UNKNOWN_NAME,
+            place=entry.place,
+            name=entry.name or _("Someone"),
             school=entry.school or "",
             photo=photo_address(entry.face_id),
-            photo_full=photo_address(entry.face_id, "full"),
+            address=address_in(f"/matches/{entry.match_id}", order),
             own_photo=photo_address(own) if own else None,
             similarity=round(entry.similarity * 100),
             simulated=bool(entry.simulated),
             created_at=entry.created_at,
-            is_new=is_new,
+            is_new=entry.is_new,
             liked=entry.liked,
             mutual=entry.mutual,
             sentence=entry.sentence,
@@ -81,12 +99,24 @@ class Card:
     @property
     def alike(self) -> str:
         """The similarity in words; above the top step people are not told how much."""
-        return f"{self.similarity}%" + (" or more" if self.similarity >= _TOP_PERCENT else "")
+        percent = as_percent(self.similarity)
+        if self.similarity >= _TOP_PERCENT:
+            return _("%(percent)s or more", percent=percent)
+        return percent
 
     @property
     def announcement(self) -> str:
         """The announcement of a new card for screen readers."""
         return f"{self.name}, {self.alike}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A link to another list of the feed."""
+
+    text: str
+    address: str
+    is_chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +134,9 @@ class FeedPage(Page):
     cards: Sequence[Card]
     last_position: int
     """The stream continues after this position of the feed."""
-    older_cursor: int | None
-    """The parameter `before` of the next older page; None on the last one."""
+    order: FeedOrder = _DEFAULT
+    next_place: FeedPlace | None = None
+    """Where the next page goes on; None on the last one."""
     uploads_refused_reason: str | None = None
     """Why uploads are not allowed, shown with a link to the profile."""
     consent_outdated: bool = False
@@ -119,6 +150,43 @@ class FeedPage(Page):
     """What of the person is hidden from others."""
     waiting: Waiting | None = None
     """Why nobody is looked for now."""
+
+    @property
+    def next_address(self) -> str | None:
+        """The address of the next page; None on the last one."""
+        if (place := self.next_place) is None:
+            return None
+        similarity = place.similarity if self.order.sort == "best" else None
+        return address_in("/feed", self.order, before=place.place, similarity=similarity)
+
+    @property
+    def address(self) -> str:
+        """The address of the feed in this order."""
+        return address_in("/feed", self.order)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether the person has asked for another list than the usual one."""
+        return self.order != _DEFAULT
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What can be listed."""
+        shown: dict[Show, str] = {"all": _("All"), "new": _("New"), "liked": _("Liked")}
+        return [
+            Choice(
+                text,
+                address_in("/feed", replace(self.order, show=show)),
+                is_chosen=show == self.order.show,
+            )
+            for show, text in shown.items()
+        ]
+
+    @property
+    def sort_address(self) -> str:
+        """The address of the other order."""
+        other: Sort = "newest" if self.order.sort == "best" else "best"
+        return address_in("/feed", replace(self.order, sort=other))
 
     @property
     def faces_without_job(self) -> list[Face]:

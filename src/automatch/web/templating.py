@@ -73,6 +73,8 @@ class Page:
     """Whose page it is: a photo that the browser keeps is for this person alone."""
     uploads_allowed: bool = False
     """Whether profile and consent allow the person to add photos."""
+    new_count: int = 0
+    """How many look-alikes the person has not seen yet, as far as this page knows."""
     problem: Problem | None = None
     notice: str | None = None
     """What was just done, shown at the top of the page."""

@@ -112,5 +112,5 @@ class EmbeddingBackfill:
             data = await context.photos.read(photo.image_path)
             extraction = await context.analyzer.extract(data, model=model, enforce_quality=False)
         return PhotoEmbedding(
-            photo, extraction.face.embedding, extraction.quality, extraction.detector
+            photo, extraction.face.embedding, extraction.measured, extraction.detector
         )

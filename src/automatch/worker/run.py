@@ -284,7 +284,7 @@ class BatchRunner:
         return JobEmbedding(
             job,
             extraction.face.embedding,
-            extraction.quality,
+            extraction.measured,
             {f"{stage}_ms": round(ms, 1) for stage, ms in extraction.timings_ms.items()},
             job.model,
             extraction.detector,

@@ -15,7 +15,7 @@ from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
 from automatch.vision.detect.detector import Detection
 from automatch.vision.detect.photo_copies import portrait
-from automatch.vision.results import Box
+from automatch.vision.results import Box, FaceExtraction
 from tests.support.photos import encode, pixels, shared_photo
 
 _FACES = [
@@ -23,6 +23,18 @@ _FACES = [
     *("leslie_1.jpg", "leslie_2.jpg", "obama_1.jpg", "obama_2.jpg", "obama_3.jpg"),
     *("obama_partial_1.jpg", "obama_partial_2.jpg", "rgba_32bit.png"),
 ]
+
+
+def _check_eyes(whole: FaceExtraction, shown: FaceExtraction, side: int) -> None:
+    """Check the places of the eyes against those that are seen in the thumbnail, on its page."""
+    assert whole.eyes
+    edge, top, length = whole.eyes.thumbnail
+    for told, (x, y) in zip((whole.eyes.left, whole.eyes.right), shown.face.eyes, strict=True):
+        seen = (edge + (x / side - 1) * length, top + (y / side - 1) * length)
+        assert np.hypot(*np.subtract(told, seen)) < 0.03 * length
+    assert whole.eyes.height == pytest.approx(
+        pixels(whole.kept_jpeg).shape[0] / pixels(whole.kept_jpeg).shape[1], abs=1e-4
+    )
 
 
 def _circle(side: int) -> npt.NDArray[np.bool_]:
@@ -72,5 +84,6 @@ async def test_the_circle_of_every_real_thumbnail_shows_the_same_person() -> Non
                 encode(Image.fromarray(page), quality=95), enforce_quality=False
             )
             assert np.linalg.norm(shown.face.embedding - whole.face.embedding) < 0.3, name
+            _check_eyes(whole, shown, len(small))
             seen += 1
     assert seen >= 10

@@ -18,7 +18,7 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, Ready, Reauth
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.event_stream import EventStreamResponse
@@ -173,5 +173,8 @@ async def _encode_events(
                 )
             case Job():
                 yield sse.encode_event("job", JobResponse.from_job(event).model_dump(mode="json"))
+            case New():
+                # Only pages show what is new.
+                pass
             case Reauth():
                 yield sse.encode_event("reauth", {})

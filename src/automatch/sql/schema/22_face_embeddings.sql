@@ -16,6 +16,8 @@ comment on table public.face_embeddings is
     'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
 comment on column public.face_embeddings.embedding is
     'float32, unit length, as many numbers as the model has dimensions.';
+comment on column public.face_embeddings.quality is
+    'What was measured of the face, and under "eyes" where they are in the copies of the photo.';
 comment on column public.face_embeddings.detector is 'What found the face; null where the AI service does not tell.';
 -- For the cascade from faces.
 create index face_embeddings_face_idx on public.face_embeddings (face_id);

@@ -5,9 +5,14 @@
 create table automatch.feed_counters (
     profile_id uuid primary key references public.profiles (id) on delete cascade,
     last_position bigint not null default 0,
-    last_match bigint not null default 0
+    last_match bigint not null default 0,
+    seen_position bigint not null default 0,
+    seen_count bigint not null default 0
 );
 comment on column automatch.feed_counters.last_match is 'The highest number of a match of this person.';
+comment on column automatch.feed_counters.seen_position is
+    'No entry up to here is new, so that new ones are found without reading the feed.';
+comment on column automatch.feed_counters.seen_count is 'How often an entry was marked as seen: open pages learn of it.';
 create table automatch.feed_entries (
     profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
     other_profile_id uuid not null,
@@ -16,6 +21,7 @@ create table automatch.feed_entries (
     match_id uuid,
     last_match_id uuid,
     created_at timestamptz not null default automatch.now(),
+    seen_at timestamptz,
     primary key (profile_id, other_profile_id),
     constraint position_is_unique unique (profile_id, position)
 );
@@ -27,6 +33,8 @@ comment on column automatch.feed_entries.place is
 comment on column automatch.feed_entries.match_id is
     'The best match of the two; null when none is left, so that open pages remove the card.';
 comment on column automatch.feed_entries.last_match_id is 'The match that a removed card showed.';
+comment on column automatch.feed_entries.seen_at is
+    'When the person was shown it; null while it is new. A better pair of photos makes it new again.';
 comment on column automatch.feed_entries.other_profile_id is
     'Nobody''s id once the other person is erased; open pages know the card by last_match_id then.';
 
@@ -159,7 +167,7 @@ begin
     join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
         do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
-            created_at = excluded.created_at;
+            created_at = excluded.created_at, seen_at = null;
 
     perform automatch.notify_feeds(v_profile_ids);
 end
@@ -313,7 +321,7 @@ create function public.feed_page(
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text
+    liked boolean, mutual boolean, sentence text, handle text, is_new boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -323,7 +331,8 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
-        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle
+        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle,
+        m.id is not null and e.seen_at is null
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
@@ -391,7 +400,7 @@ create function public.read_feeds(p_claims jsonb[], p_after bigint[], p_limit in
 returns table (
     reader integer, "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid,
     own_face_id uuid, similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid,
-    place bigint, liked boolean, mutual boolean, sentence text, handle text
+    place bigint, liked boolean, mutual boolean, sentence text, handle text, is_new boolean
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -465,8 +474,9 @@ create function public.feed_versions(p_profile_ids uuid[])
 returns table (profile_id uuid, last_position bigint, jobs_version bigint)
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- With the number of the last match: a subscriber also gets matches that the feed does not show.
-    select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match
+    -- With the number of the last match: a subscriber also gets matches that the feed does not show. And with what
+    -- was seen, which the person's other pages show too.
+    select h.profile_id, h.last_position, coalesce(jobs.version, 0) + h.last_match + h.seen_count
     from automatch.feed_counters as h
     cross join lateral (
         -- The token changes with every claim, even if a job fails twice in the same way between two calls.

@@ -161,7 +161,7 @@ as $$
     select 'matches', jsonb_build_object(
         'person', automatch.pseudonym(p_salt, e.other_profile_id),
         'photo', case when fa.profile_id = p_profile_id then m.face_a_id else m.face_b_id end,
-        'similarity', automatch.shown_similarity(m.similarity), 'created_at', m.created_at
+        'similarity', automatch.shown_similarity(m.similarity), 'created_at', m.created_at, 'seen_at', e.seen_at
     )
     from automatch.feed_entries as e
     join public.matches as m on m.id = e.match_id

@@ -35,6 +35,7 @@ from (values
         public.block_profile public.check_upload_limits public.choose_face public.count_photo_views public.delete_face
         public.dismiss_match public.erase_account public.explain_match_job public.feed_page public.feed_position
         public.get_search_wait public.get_share public.like_profile public.save_share public.unlike_profile
+        public.list_matches public.list_new_matches public.mark_matches_seen public.show_match
         public.list_hidden_profiles public.list_photo_views public.last_match_number public.list_schools public.match_pool
         public.matches_after public.record_consent public.record_upload public.require_photo_challenge public.save_profile
         public.set_discoverable public.set_language public.unblock_profile public.refused_photo
@@ -48,6 +49,7 @@ from (values
     -- What open pages and apps are told, read for many people at once.
     ('function', 'execute', 'automatch_api', '
         public.act_as public.read_feed_positions public.read_feeds public.read_new_matches public.read_own_jobs
+        public.read_unseen_matches
     '),
     ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),

@@ -131,6 +131,16 @@ def _same_face(box: Box, other: Box) -> bool:
     return contains_middle(box, other) or contains_middle(other, box)
 
 
+def eye_centres(landmarks: Points, landmark_set: Landmarks) -> Points:
+    """Return the centres of both eyes, the left one of the picture first."""
+    if landmark_set == "eyes_nose_mouth":
+        eyes = landmarks[:2]
+    else:
+        (a, b), (c, d), (e, f), (g, h) = landmarks[:4]
+        eyes = (((a + c) / 2, (b + d) / 2), ((e + g) / 2, (f + h) / 2))
+    return tuple(sorted(eyes))
+
+
 def contains_middle(box: Box, other: Box) -> bool:
     """Return whether the middle of the *other* box lies in a box."""
     x, y = (other.left + other.right) / 2, (other.top + other.bottom) / 2

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from automatch.model.faces import EyePlaces
 from automatch.vision.detect.detector import contains_middle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from automatch.vision.detect.detector import Detection
+    from automatch.vision.detect.detector import Detection, Points
 
 _HEAD = 0.35
 """Margin as a share of the box's side: a box ends at brows and chin, and a head is larger."""
@@ -27,7 +28,7 @@ _HEAD = 0.35
 _SQUARES = 6
 """Squares that a redacted head has in each direction."""
 
-_PORTRAIT, _CLOSE_UP, _STEPS = 2.8, 1.0, 18
+_PORTRAIT, _CLOSE_UP, _STEPS = 2.2, 1.0, 13
 """Largest and smallest side of the thumbnail's square, in sides of the face: head and shoulders,
 and less near the edge of the photo, so that the face lies in the circle that pages cut out."""
 
@@ -64,17 +65,18 @@ def redacted(
 
 def portrait(page: Image.Image, own: Detection, side: int) -> bytes:
     """Return a square around a face as JPEG, at most *side* pixels long."""
-    box = own.box
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
-    left, top, length = 0, 0, min(page.size)
-    for factor in np.linspace(_PORTRAIT, _CLOSE_UP, _STEPS):
-        length = max(1, min(round(factor * own.side), page.width, page.height))
-        left = min(max(round(x - length / 2), 0), page.width - length)
-        top = min(max(round(y - length / 2), 0), page.height - length)
-        off_centre = math.hypot(left + length / 2 - x, top + length / 2 - y)
-        if off_centre + own.side / 2 <= length / 2:
-            break
+    left, top, length = _portrait_square(page.size, own)
     return thumbnail(page.crop((left, top, left + length, top + length)), side)
+
+
+def place_eyes(size: tuple[int, int], own: Detection, eyes: Points) -> EyePlaces | None:
+    """Return where the eyes of the *own* face are in the copies of a photo of this size."""
+    if not eyes:
+        return None
+    width, height = size
+    left, right = ((round(x / width, 5), round(y / width, 5)) for x, y in eyes)
+    edge, top, side = (round(length / width, 5) for length in _portrait_square(size, own))
+    return EyePlaces(left, right, round(height / width, 5), (edge, top, side))
 
 
 def thumbnail(page: Image.Image, side: int) -> bytes:
@@ -87,6 +89,22 @@ def thumbnail(page: Image.Image, side: int) -> bytes:
 def kept_copy(page: Image.Image) -> bytes:
     """Return a picture as the JPEG that is kept."""
     return _jpeg(page, _KEPT_QUALITY)
+
+
+def _portrait_square(size: tuple[int, int], own: Detection) -> tuple[int, int, int]:
+    """Return left edge, top edge and side of the square that shows a face with its surroundings."""
+    width, height = size
+    box = own.box
+    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+    left, top, length = 0, 0, min(size)
+    for factor in np.linspace(_PORTRAIT, _CLOSE_UP, _STEPS):
+        length = max(1, min(round(factor * own.side), width, height))
+        left = min(max(round(x - length / 2), 0), width - length)
+        top = min(max(round(y - length / 2), 0), height - length)
+        off_centre = math.hypot(left + length / 2 - x, top + length / 2 - y)
+        if off_centre + own.side / 2 <= length / 2:
+            break
+    return left, top, length
 
 
 def _around(page: Image.Image, detection: Detection, margin: float) -> tuple[int, int, int, int]:

@@ -1,6 +1,8 @@
 // Updates the feed live. Without it the page works, and a reload shows the same.
 
+import { markNew, putCard } from "./cards.js";
 import { followFeed } from "./feed_stream.js";
+import { text } from "./texts.js";
 
 const ANNOUNCE_AFTER_MS = 1_000;
 
@@ -20,8 +22,7 @@ function announceSoon() {
     announcing = undefined;
     const [best, ...others] = matchLabels.splice(0).reverse();
     const spoken = sentences.splice(0);
-    if (best && others.length) spoken.push(`${others.length + 1} new matches. On top: ${best}`);
-    else if (best) spoken.push(`New match: ${best}`);
+    if (best) spoken.push(text("new_matches", { count: others.length + 1, best }));
     announcer.textContent = spoken.join(" ");
   }, ANNOUNCE_AFTER_MS);
 }
@@ -36,11 +37,7 @@ function onMatch(event) {
   lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   const { html, profile_id: profileId } = JSON.parse(event.data);
   const card = toElement(html);
-  const old = document.getElementById(`card-${profileId}`);
-  const hadFocus = old?.contains(document.activeElement);
-  old?.remove();
-  cards.prepend(card);
-  if (hadFocus) card.querySelector("summary").focus();
+  if (!putCard(card, profileId)) return;
   matchLabels.push(card.dataset.announce);
   announceSoon();
 }
@@ -66,7 +63,7 @@ function onJob(event) {
 }
 
 followFeed(
-  () => `/feed/stream?after=${lastPosition}`,
-  { match: onMatch, gone: onGone, job: onJob },
+  () => `/feed/stream?after=${lastPosition}&show=${cards.dataset.show}&sort=${cards.dataset.sort}`,
+  { match: onMatch, gone: onGone, job: onJob, new: (event) => markNew(JSON.parse(event.data).match_ids) },
   document.getElementById("live"),
 );
