@@ -337,6 +337,7 @@ def test_report_keeps_what_was_shared_for_the_operators_alone(conn, both):
 
 def test_report_says_nothing_of_what_its_reporter_was_not_shown(conn, two):
     she, he = two
+    say_like(conn, she, he)
     with acting(conn, she):
         case = one(conn, "select public.report_profile(%s, 'harassment', 'rude')", he)
 

@@ -85,6 +85,7 @@ from automatch.web.profile_views import (
     CardPreviewPage,
     ConsentPage,
     HiddenPeoplePage,
+    LanguagePage,
     PhotoViewsPage,
     ProfilePage,
     SharePage,
@@ -376,6 +377,7 @@ PAGES: dict[str, Page] = {
     "being found": a_profile_page(VisibilityPage),
     "hidden people": a_profile_page(HiddenPeoplePage),
     "photo views": a_profile_page(PhotoViewsPage),
+    "language": a_profile_page(LanguagePage),
     "consent": a_profile_page(ConsentPage),
     "consent to a newer text": a_profile_page(ConsentPage, consent=a_consent(outdated=True)),
     "what one shares": SharePage(

@@ -21,6 +21,7 @@ from automatch.web.profile_views import (
     CardPreviewPage,
     ConsentPage,
     HiddenPeoplePage,
+    LanguagePage,
     PhotoViewsPage,
     ProfilePage,
     SharePage,
@@ -71,6 +72,13 @@ async def hidden(caller: CallerDep, services: ServicesDep) -> Response:
 async def views(caller: CallerDep, services: ServicesDep) -> Response:
     """Show how many people saw the person's photos."""
     return await _show(PhotoViewsPage, caller, services)
+
+
+@router.get("/profile/language")
+@declare(Access.PAGE_COOKIE)
+async def language(caller: CallerDep, services: ServicesDep) -> Response:
+    """Show the language of the person's pages and mails."""
+    return await _show(LanguagePage, caller, services)
 
 
 @router.get("/profile/consent")

@@ -108,6 +108,14 @@ class PhotoViewsPage(ProfilePage):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LanguagePage(ProfilePage):
+    """The language of the person's pages and mails."""
+
+    template: ClassVar[str] = "profile_language.html"
+    title: str = text_field("Language")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentPage(ProfilePage):
     """What the person agreed to, with its text, or is asked to agree to."""
 
