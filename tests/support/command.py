@@ -23,9 +23,9 @@ from structlog.testing import capture_logs
 from automatch.cli.main import main
 from tests.support.homes import StoredHome
 from tests.support.postgres import remove_home
+from tests.support.waiting import PATIENCE_S
 
 _READY = re.compile(r"Auto-Match is ready: (\S+)")
-_PATIENCE_S = 60
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -96,7 +96,7 @@ class Running:
     def wait_for(self, pattern: re.Pattern[str] | str) -> re.Match[str]:
         """Return the first match of *pattern* in a line that is yet to come."""
         with contextlib.suppress(Empty):
-            while line := self._queue.get(timeout=_PATIENCE_S):
+            while line := self._queue.get(timeout=PATIENCE_S):
                 self.lines.append(line)
                 if found := re.search(pattern, line):
                     return found
@@ -119,7 +119,7 @@ class Running:
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(number)
-        return self.process.wait(_PATIENCE_S)
+        return self.process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def running_server_command(
     finally:
         if process.poll() is None:
             running.stop(signal.SIGTERM)
-        reader.join(_PATIENCE_S)
+        reader.join(PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
 

@@ -13,8 +13,7 @@ import pytest
 
 from automatch.supabase_compat.cron_runner import CronRunner
 from tests.support.postgres import TEST_SERVER
-
-_PATIENCE_S = 60
+from tests.support.waiting import PATIENCE_S
 
 
 @asynccontextmanager
@@ -63,7 +62,7 @@ def server_with_extensions() -> str:
 async def eventually(dsn: str, query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Ask again and again until there are rows: another process writes them."""
     async with (
-        asyncio.timeout(_PATIENCE_S),
+        asyncio.timeout(PATIENCE_S),
         await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn,
     ):
         while not (rows := await (await conn.execute(query.encode(), parameters)).fetchall()):

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from automatch.app import create_app
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.sockets import open_socket
 from automatch.cli.runtime.start_checks import check_photos
+from automatch.model.people import Claims
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
@@ -30,6 +31,7 @@ from automatch.settings.secrets import Secrets
 from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
+from automatch.store import database as store
 from automatch.store.accounts import create_user
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
@@ -260,6 +262,9 @@ async def running_server(
     """Serve on a free port until left, with passwords that are hashed quickly."""
     with patch("automatch.services.password_queue.PasswordHasher", lambda: _QUICK_HASHER):
         app = create_app(settings, secrets, embedder=embedder)
+    if settings.replica_url is None:
+        services = app.state.services
+        app.state.services = replace(services, reads=_ReadOnly(services.db))
     async with (
         served(app, settings) as url,
         # To read the certificates takes longer than to start; nothing is asked over TLS.
@@ -274,6 +279,19 @@ async def running_server(
             yield System(url, settings, secrets, database, client)
         finally:
             app.state.services.notifier.close()
+
+
+class _ReadOnly:
+    """What may come from a replica, where nobody can write."""
+
+    def __init__(self, db: store.Database) -> None:
+        self._db = db
+
+    @asynccontextmanager
+    async def as_user(self, claims: Claims) -> AsyncIterator[store.Connection]:
+        async with self._db.as_user(claims) as conn:
+            await conn.execute("set transaction read only")
+            yield conn
 
 
 @asynccontextmanager

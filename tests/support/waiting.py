@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PATIENCE_S = 150.0
+"""Longer than a machine takes that other programs keep busy, and shorter than a test may take."""
 
 
-def wait_until(condition: Callable[[], T], description: str, *, within_s: float = 60) -> T:
+def wait_until(condition: Callable[[], T], description: str, *, within_s: float = PATIENCE_S) -> T:
     """Return the value of *condition* once it is true; fail after *within_s*."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
@@ -22,7 +24,7 @@ def wait_until(condition: Callable[[], T], description: str, *, within_s: float 
 
 async def until(condition: Callable[[], object]) -> None:
     """Return once *condition*, or what it gives to wait for, is true."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             value = condition()
             if await value if inspect.isawaitable(value) else value:
@@ -32,7 +34,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 async def logged(logs: Sequence[Mapping[str, Any]], event: str) -> list[Mapping[str, Any]]:
     """Return the entries of an event that is logged right after its effect can be seen."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not (entries := [entry for entry in logs if entry["event"] == event]):
             await asyncio.sleep(0.02)
     return entries
