@@ -56,7 +56,7 @@ def a_file(data: bytes, mime: str = "image/jpeg") -> Any:
 
 def choose(page: Page, *files: Any) -> None:
     page.locator("#choose-photo").set_input_files(list(files))
-    expect(page.locator("#upload-sheet")).to_be_visible()
+    expect(page.locator("#sheet-edit")).to_be_visible()
 
 
 def send(page: Page) -> None:

@@ -72,7 +72,7 @@ function enhance() {
       }
     }
     if (wanted) sendWanted();
-    else open();
+    else if (waiting().length || problems.size) open();
   }
 
   function showProgress(words, percent) {
