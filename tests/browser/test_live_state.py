@@ -17,6 +17,11 @@ from tests.support.wire import Wire, wire_to
 _NOTICED_MS = 6_000
 """Five seconds, and what the browser of a busy machine takes to draw."""
 
+_LIKES = """
+    select count(*) from automatch.likes as l join public.profiles as p on p.id = l.profile_id
+    where p.email = %s
+"""
+
 
 @pytest.fixture
 def wire(phones: Phones) -> Iterator[Wire]:
@@ -56,6 +61,33 @@ def test_page_notices_a_dead_connection_and_catches_up_without_a_double(
     _state(her, "Live")
     expect(her.locator("#cards li")).to_have_count(1)
     assert her.evaluate("window.sameDocument")
+
+
+def test_act_without_a_connection_is_sent_later_or_taken_back(
+    phones: Phones, wire: Wire, tmp_path: Path
+) -> None:
+    her, him = phones.join("Linh", "Female"), phones.join("Minh", "Male")
+    upload(her, write_photo(tmp_path, "her", astronaut()))
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    expect(her.locator("#cards li")).to_have_count(1)
+    her.goto(f"{wire.url}/feed")
+    _state(her, "Live")
+
+    wire.is_cut = True
+    _state(her, re.compile(r"Offline since \d"))
+    like = her.get_by_role("button", name="Like Minh")
+    like.click()
+    expect(her.locator(".toast")).to_contain_text("when you're online")
+    her.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(like).to_have_attribute("aria-pressed", "false")
+    like.click()
+    assert phones.value(_LIKES, phones.email("Linh")) == 0
+    wire.is_cut = False
+    with her.expect_response("**/like") as sent:
+        wire.disconnect_all()
+
+    assert sent.value.status == 200
+    assert phones.value(_LIKES, phones.email("Linh")) == 1
 
 
 def test_page_that_was_hidden_is_live_again_at_once(phones: Phones) -> None:

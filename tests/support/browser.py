@@ -82,6 +82,12 @@ class Phones:
         with psycopg.connect(self._owner, autocommit=True) as conn:
             conn.execute(statement.encode(), parameters)
 
+    def value(self, query: str, *parameters: object) -> object:
+        """Return the first value that a query finds, as the owner of the installation."""
+        with psycopg.connect(self._owner, autocommit=True) as conn:
+            row = conn.execute(query.encode(), parameters).fetchone()
+        return row[0] if row else None
+
     def email(self, name: str) -> str:
         """Return the address with which somebody joined."""
         return f"{name.lower()}{self._number}@example.org"

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import Response
 
 from automatch.errors.auth import TokenInvalidError
+from automatch.errors.request import ForbiddenError
 from automatch.errors.store import StoreError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, New, Ready, Reauth
@@ -90,9 +91,12 @@ async def stream(
 
 @router.get("/live")
 @declare(Access.PAGE_COOKIE)
-async def live(caller: CallerDep) -> Response:
-    """Tell a page that the person is still signed in."""
-    assert caller.id
+async def live(caller: CallerDep, person: UUID | None = None) -> Response:
+    """Tell a page that the person is still signed in, and not somebody else by now."""
+    if person not in {None, caller.id}:
+        raise ForbiddenError(
+            "You are signed in as somebody else now. Load the page again.", case="other_person"
+        )
     return Response(status_code=204)
 
 

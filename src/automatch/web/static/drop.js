@@ -26,6 +26,7 @@ async function eraseThenSubmit(event) {
   if (!event.target.matches(ERASING)) return;
   event.preventDefault();
   await forgetAll();
+  indexedDB.deleteDatabase("automatch-acts");
   event.target.submit();
 }
 

@@ -57,6 +57,7 @@ export function followFeed(addressNow, listeners, label) {
       giveUp = undefined;
       heard();
       show("live");
+      window.dispatchEvent(new Event("feedlive"));
     });
     source.addEventListener("error", lose);
     // The token has expired; the next request renews it.

@@ -1,5 +1,7 @@
 // A line about what was just done, with Undo for ten seconds. Pauses while somebody is at it; Escape closes it.
 
+import { flush, isWaiting, keep, post, takeBack } from "./outbox.js";
+
 const SHOWN_MS = 10_000;
 
 const toasts = document.getElementById("toasts");
@@ -53,10 +55,33 @@ export function toast(message, undo, onUndo) {
   return element;
 }
 
-// Sends a form for JSON; tells what went wrong and returns nothing then.
+async function later(action, body, tell) {
+  const undo = await keep(action, body);
+  if (undo) return { message: toasts.dataset.later, undo };
+  tell(toasts.dataset.lost);
+  return undefined;
+}
+
+// Sends a form for JSON, or keeps it until there is a connection; tells what went wrong and returns nothing then.
 export async function send(action, body, tell = toast) {
+  if (action.startsWith("outbox:")) {
+    const undo = await takeBack(action);
+    return undo ? send(undo, undefined, tell) : {};
+  }
+  if (document.getElementById("live")?.dataset.state === "offline") return later(action, body, tell);
+  // Behind what waits: to take a like back must not come before the like.
+  if (await isWaiting()) {
+    const answer = await later(action, body, tell);
+    flush();
+    return answer;
+  }
+  let response;
   try {
-    const response = await fetch(action, { method: "POST", body, headers: { accept: "application/json" } });
+    response = await post(action, body);
+  } catch {
+    return later(action, body, tell);
+  }
+  try {
     const answer = await response.json();
     if (response.ok) return answer;
     tell(answer.error.message);
