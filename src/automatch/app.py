@@ -40,6 +40,7 @@ from automatch.http.routes import metrics as metrics_routes
 from automatch.mail.mailer import Mailer
 from automatch.photos.make import make_photos
 from automatch.postgres.addresses import database_address, pooled_address, replica_address
+from automatch.push.sender import PushSender
 from automatch.services.accounts import Accounts
 from automatch.services.admission import make_admission
 from automatch.services.ai_requests import AiRequestLimiter
@@ -49,6 +50,7 @@ from automatch.services.installation_checks import check_installation
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.memberships import Memberships
 from automatch.services.metrics import ServerScrape
+from automatch.services.notifications import Notifications
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -114,6 +116,7 @@ def create_app(
         tokens=tokens,
         accounts=accounts,
         memberships=Memberships(db, rate_limits),
+        notifications=Notifications(db, settings, secrets),
         mailed_links=MailedLinks(
             db,
             accounts,
@@ -180,7 +183,8 @@ def create_app(
             await stack.enter_async_context(
                 background.running("views of photos", services.photo_views.run)
             )
-            for name, run in _optional_parts(mailer, tokens, replica):
+            pushes = PushSender.from_settings(settings, secrets, db)
+            for name, run in _optional_parts(mailer, pushes, tokens, replica):
                 await stack.enter_async_context(background.running(name, run))
             yield
 
@@ -238,11 +242,13 @@ def _make_replica(settings: Settings, secrets: Secrets, db: Database) -> Replica
 
 
 def _optional_parts(
-    mailer: Mailer | None, tokens: Tokens, replica: Replica | None
+    mailer: Mailer | None, pushes: PushSender | None, tokens: Tokens, replica: Replica | None
 ) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
     """Give what runs beside a server whose settings ask for it."""
     if mailer is not None:
         yield "mail", mailer.run
+    if pushes is not None:
+        yield "web push", pushes.run
     if tokens.issuer is not None and tokens.issuer.keys is not None:
         yield "issuer keys", tokens.issuer.keys.run
     if replica is not None:

@@ -28,6 +28,7 @@ _WITHOUT_LINK = {
     MailKind.IMPERSONATION,
     MailKind.INACTIVE,
     MailKind.ERASED,
+    MailKind.DIGEST,
 }
 
 
@@ -42,6 +43,20 @@ def test_every_mail_has_its_link_and_its_end_in_text_and_html(kind: MailKind) ->
         for told in (*astuple(VALUES["operator"]), f"{SERVER}/privacy"):
             assert told in part
     assert f"<title>{mail.subject}</title>" in mail.html
+
+
+def test_mail_about_news_names_nobody_and_has_a_button_that_ends_it() -> None:
+    address = f"{SERVER}/notifications/unsubscribe?token=t0k3n"
+    mail = write_mail(MailKind.DIGEST, news=3, unsubscribe=address, **VALUES)
+    message = replace(mail, unsubscribe=address).to_message(
+        sender="a@uit.example", recipient="linh@example.org"
+    )
+
+    assert message["List-Unsubscribe"] == f"<{address}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    for part in (mail.text, mail.html):
+        assert "3 new look-alikes" in part
+        assert address in part
 
 
 def test_warning_says_until_when_and_a_receipt_is_attached() -> None:

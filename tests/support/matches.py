@@ -8,11 +8,11 @@ import psycopg
 
 from tests.support.postgres import Database
 
-_PERSON = """
+PERSON = """
     insert into public.profiles (id, name, school, gender, birth_date)
     values (%(id)s, %(name)s, %(school)s, 'male', '2000-02-29')
 """
-_CONSENT = """
+CONSENT = """
     insert into public.biometric_consents (profile_id, action, text_version)
     select %(id)s, 'granted', t.version from public.consent_texts as t
 """
@@ -81,7 +81,7 @@ async def add_matches(
                 "similarity": 0.8,
             }
             async with conn.transaction():
-                for statement in (_PERSON, _CONSENT, _FACE, _MATCH):
+                for statement in (PERSON, CONSENT, _FACE, _MATCH):
                     await conn.execute(statement, values)
             faces.append(face_id)
     return faces

@@ -36,6 +36,7 @@ from automatch.services.installation_checks import Finding
 from automatch.services.mailed_links import MailedLinks
 from automatch.services.match_generator import OnDemandWorker
 from automatch.services.memberships import Memberships
+from automatch.services.notifications import Notifications
 from automatch.services.photo_views import PhotoViews
 from automatch.services.photos import PhotoCheck, Uploads
 from automatch.services.rate_limits import RateLimits
@@ -66,6 +67,7 @@ class Services:
     accounts: Accounts
     mailed_links: MailedLinks
     memberships: Memberships
+    notifications: Notifications
     reports: Reports
     photo_links: PhotoLinks
     addresses: AddressKey

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 from uuid import UUID
@@ -11,7 +12,7 @@ from automatch.language.catalogue import ENGLISH, speaking
 from automatch.language.formats import as_day, as_minute
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts, cases
+from automatch.store import accounts, cases, notifications
 from automatch.store.database import Connection
 from automatch.store.notices import load_site_operator
 from automatch.store.operators import list_impersonations
@@ -88,6 +89,8 @@ async def _compose(
         return write_mail(
             kind, server=server_url, operator=operator, link=f"{server_url}/profile/school"
         )
+    if kind is MailKind.DIGEST:
+        return await _tell_news(conn, profile_id, server_url)
     if kind in _CASE_LINK_LIFE_S:
         return await _compose_case_mail(conn, kind, case_id, server_url=server_url)
     if kind is MailKind.INACTIVE:
@@ -143,6 +146,24 @@ async def _tell_impersonations(
         operator=await load_site_operator(conn),
         times=times,
     )
+
+
+async def _tell_news(conn: Connection, profile_id: UUID | None, server_url: str) -> MailText | None:
+    """Return the mail about what is new; None where all was seen, or mails are not wanted."""
+    assert profile_id is not None, "it is about an account"
+    digest = await notifications.read_digest(conn, profile_id)
+    if digest is None or not digest.news:
+        return None
+    unsubscribe = f"{server_url}/notifications/unsubscribe?{urlencode({'token': digest.token})}"
+    mail = write_mail(
+        MailKind.DIGEST,
+        server=server_url,
+        operator=await load_site_operator(conn),
+        news=digest.news,
+        link=f"{server_url}/feed",
+        unsubscribe=unsubscribe,
+    )
+    return replace(mail, unsubscribe=unsubscribe)
 
 
 async def _compose_case_mail(

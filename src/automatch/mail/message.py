@@ -39,6 +39,8 @@ class MailKind(StrEnum):
     CASE_NEWS = "case_news"
     INACTIVE = "inactive"
     """The account is to be erased, because nobody used it for long."""
+    DIGEST = "digest"
+    """That there are matches that its reader has not seen."""
     ERASED = "erased"
     """With the receipt, when the account is gone."""
     TEST = "test"
@@ -57,6 +59,7 @@ _SUBJECTS = {
     MailKind.TAKE_DOWN: _("Confirm your request to Auto-Match"),
     MailKind.CASE_NEWS: _("News about a report on Auto-Match"),
     MailKind.INACTIVE: _("Your Auto-Match account will be deleted"),
+    MailKind.DIGEST: _("New look-alikes on Auto-Match"),
     MailKind.ERASED: _("Your Auto-Match account is deleted"),
     MailKind.TEST: _("Auto-Match can send mail"),
 }
@@ -71,6 +74,8 @@ class MailText:
     html: str
     attachment: str | None = None
     """The receipt of an erasure."""
+    unsubscribe: str | None = None
+    """Address that ends mails of this kind, for the button of a mail program (RFC 8058)."""
 
     def to_message(self, *, sender: str, recipient: str) -> EmailMessage:
         """Return the message to send, for clients with and without HTML."""
@@ -84,6 +89,9 @@ class MailText:
         message["Message-ID"] = make_msgid(domain=parseaddr(sender)[1].rpartition("@")[2])
         # RFC 3834: so that out-of-office replies stay away.
         message["Auto-Submitted"] = "auto-generated"
+        if self.unsubscribe is not None:
+            message["List-Unsubscribe"] = f"<{self.unsubscribe}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(self.text)
         message.add_alternative(self.html, subtype="html")
         if self.attachment is not None:

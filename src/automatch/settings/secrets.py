@@ -9,6 +9,7 @@ import secrets
 import stat
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ class Secrets:
     """Signs links to photos, and the proof between the two steps of deleting an account."""
     address_key: str = field(repr=False)
     """Hashes addresses that are banned, and encrypts those of people without an account."""
+    push_key: str = field(repr=False)
+    """Push services know the installation by it; devices that were to be told must ask again
+    after it has changed."""
     old_jwt_secret: str = field(default="", repr=False)
     """What `jwt_secret` was before it was rotated; it verifies tokens for a while."""
     old_jwt_until: int = 0
@@ -219,6 +223,8 @@ def read_closed(path: Path) -> bytes:
 def _parse(path: Path | str, content: bytes, *, allow_weak: bool = False) -> Secrets:
     try:
         values = json.loads(content)
+        # Of installations from before there was one.
+        values.setdefault("push_key", sha256(f"push {values['photo_key']}".encode()).hexdigest())
         found = Secrets(
             **{name: values[name] for name in SECRET_NAMES},
             old_jwt_secret=values.get("old_jwt_secret", ""),

@@ -25,6 +25,7 @@ from automatch.settings.database import PoolSettings, PostgresSettings
 from automatch.settings.group import SERVICE_URL, SettingsGroup
 from automatch.settings.limits import LimitSettings
 from automatch.settings.mail import MailSettings
+from automatch.settings.notifications import NotificationSettings
 from automatch.settings.secrets import is_weak
 from automatch.settings.server import AuthSettings, FeedSettings, RealtimeSettings, UploadSettings
 from automatch.settings.storage import BackupSettings, PhotoSettings, RetentionSettings
@@ -167,6 +168,7 @@ class Settings(BaseSettings):
     upload: UploadSettings = UploadSettings()
     limits: LimitSettings = LimitSettings()
     mail: MailSettings = MailSettings()
+    notifications: NotificationSettings = NotificationSettings()
     vision: VisionSettings = VisionSettings()
     ai: AiSettings = AiSettings()
     worker: WorkerSettings = WorkerSettings()

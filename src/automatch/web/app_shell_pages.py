@@ -82,6 +82,7 @@ def _service_worker() -> str:
     shell = {
         "version": static_version(),
         "offline": OFFLINE,
+        "icon": static_address("icons/192.png"),
         "files": [
             static_address(str(path.relative_to(STATIC_FOLDER)))
             for path in sorted(STATIC_FOLDER.glob("*"))

@@ -27,6 +27,7 @@ from automatch.store import (
     faces,
     history,
     model_changes,
+    notifications,
     queue,
     rate_limits,
     retention,
@@ -111,6 +112,7 @@ class MaintenanceRunner:
             (self.copy_erasures, _ERASE_EVERY_S),
             (self.back_up, _BACKUP_EVERY_S),
             (self.erase_inactive_people, rarely),
+            (self.enqueue_digests, _RECORD_EVERY_S),
             (self.delete_old_matches, rarely),
             (self.clean_up_jobs, rarely),
             (self.delete_expired_rows, rarely),
@@ -288,6 +290,11 @@ class MaintenanceRunner:
             erased += len(people)
         if warned or erased:
             log.info("inactive people", warned=warned, erased=erased)
+
+    async def enqueue_digests(self) -> None:
+        """Have mails sent to people who want them and have something new."""
+        if self._mails:
+            await self._in_batches(notifications.enqueue_digests)
 
     async def delete_old_matches(self) -> None:
         """Delete matches that are kept for a time only, where that is set."""

@@ -35,6 +35,7 @@ Name = Literal[
     "jwt-secret",
     "photo-key",
     "address-key",
+    "push-key",
     "api-password",
     "worker-password",
     "schedule-password",
@@ -73,8 +74,9 @@ def rotate_secret(
     `jwt-secret` signs access tokens and keys of the project: nobody is signed out, but the keys
     end after the overlap, so print new ones with `automatch token`. `--overlap 0` ends all at once,
     as after a theft. `photo-key` signs links to photos, which end at once. `address-key`
-    recognizes banned addresses: bans made before do not count any more. The passwords are those of
-    the database logins; `owner-password` is of the embedded Postgres.
+    recognizes banned addresses: bans made before do not count any more. By `push-key` push services
+    know the installation: devices are told again once their people have opened the pages. The
+    passwords are those of the database logins; `owner-password` is of the embedded Postgres.
 
     The keys AUTOMATCH_AI_KEY, AUTOMATCH_JWT_SECRET and AUTOMATCH_SECRET_KEYS are changed where
     they are set; `automatch schedule --rotate-key` replaces the key of the schedule.

@@ -17,7 +17,7 @@ create table automatch.mails (
     language text default nullif(current_setting('automatch.language', true), ''),
     constraint kind_is_known check (kind in (
         'recovery', 'sign_in', 'email_old', 'email_new', 'sign_up', 'invite', 'membership', 'impersonation',
-        'take_down', 'case_news', 'inactive', 'erased'
+        'take_down', 'case_news', 'inactive', 'erased', 'digest'
     )),
     -- Whoever asks again while a mail waits gets one.
     constraint mails_are_single unique nulls not distinct (profile_id, case_id, kind, recipient)

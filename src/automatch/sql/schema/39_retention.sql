@@ -13,8 +13,12 @@ declare
 begin
     for v_rule in
         select r.relation, r.written, automatch.now() - r.age as until,
-            case when r.relation = 'automatch.audit_log' then 'automatch.is_audit_over(object_id, $1)' else 'true' end
-                as condition
+            case r.relation
+                when 'automatch.audit_log' then 'automatch.is_audit_over(object_id, $1)'
+                when 'automatch.push_subscriptions'
+                    then 'not public.is_session_live(jsonb_build_object(''sub'', profile_id, ''session_id'', session_id))'
+                else 'true'
+            end as condition
         from (values
             ('automatch.audit_log', 'recorded_at', p_audit_log),
             ('auth.sessions', 'refreshed_at', p_sessions),
@@ -31,6 +35,7 @@ begin
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),
+            ('automatch.push_subscriptions', 'created_at', '0 seconds'),
             ('automatch.cases', 'unproven_until', '0 seconds'),
             ('automatch.cases', 'decided_at', p_cases),
             ('automatch.case_messages', 'closed_at', p_case_texts),

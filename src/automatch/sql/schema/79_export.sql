@@ -130,6 +130,16 @@ as $$
     from automatch.shares as h
     where h.profile_id = p_profile_id
     union all
+    select 'devices_told', jsonb_build_object(
+        'push_service', split_part(s.endpoint, '/', 3), 'created_at', s.created_at, 'told_at', s.told_at
+    )
+    from automatch.push_subscriptions as s
+    where s.profile_id = p_profile_id
+    union all
+    select 'digest', jsonb_build_object('every_days', extract(day from d.every), 'due_at', d.due_at)
+    from automatch.digests as d
+    where d.profile_id = p_profile_id
+    union all
     select 'operator', jsonb_build_object('role', o.role, 'since', o.since)
     from automatch.operators as o
     where o.profile_id = p_profile_id

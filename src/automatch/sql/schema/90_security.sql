@@ -41,6 +41,10 @@ from (values
         public.set_discoverable public.set_language public.unblock_profile public.refused_photo
         public.undo_dismissal public.viewable_photo
     '),
+    -- Notifications: what people choose, and what the server tells.
+    ('function', 'execute', 'authenticated', '
+        public.forget_push_subscription public.get_digest public.save_push_subscription public.set_digest
+    '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '
         public.get_membership public.join_school public.leave_school public.request_membership
@@ -89,6 +93,7 @@ from (values
         public.get_language public.get_match_job_progress public.get_rate_limit_wait public.is_trigger_key public.list_due_match_jobs
         public.list_backup_runs public.list_mails public.postpone_mail public.read_mail public.record_photo_views
         public.refund_rate_limits public.resend_mail public.take_mail
+        public.end_digest public.finish_push public.postpone_push public.read_digest public.take_pushes
     '),
     -- What servers tell of themselves, and what operators see of it.
     ('function', 'execute', 'automatch_api', '
@@ -112,7 +117,7 @@ from (values
         public.list_erasures_to_log public.mark_erasures_logged
     '),
     ('function', 'execute', 'automatch_worker', '
-        public.delete_old_matches public.is_backup_due public.list_people_to_erase public.record_history
+        public.delete_old_matches public.enqueue_digests public.is_backup_due public.list_people_to_erase public.record_history
         public.warn_inactive_people
     '),
     ('function', 'execute', 'automatch_api automatch_worker service_role', '
@@ -308,7 +313,7 @@ begin
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
         ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
         ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address'],
-        ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']
+        ['automatch.push_subscriptions', 'endpoint'], ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']
     ] loop
         execute format('alter table %s alter column %I set statistics 0', v_column[1], v_column[2]);
     end loop;

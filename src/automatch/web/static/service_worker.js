@@ -38,3 +38,24 @@ self.addEventListener("fetch", (event) => {
   if (request.mode === "navigate") event.respondWith(page(request));
   else if (new URL(request.url).pathname.startsWith("/static/")) event.respondWith(staticFile(request));
 });
+
+// News without a name or face; browsers require that each one is shown.
+self.addEventListener("push", (event) => {
+  const { title, text, news, address } = event.data.json();
+  const options = { body: text, tag: "automatch-news", icon: SHELL.icon, badge: SHELL.icon, data: { address } };
+  const shown = self.registration.showNotification(title, options);
+  event.waitUntil(Promise.all([shown, self.navigator.setAppBadge?.(news).catch(() => {})]));
+});
+
+async function openPage(address) {
+  const pages = await self.clients.matchAll({ type: "window" });
+  const page = pages.find((each) => new URL(each.url).pathname === address) ?? pages[0];
+  if (!page) return self.clients.openWindow(address);
+  await page.focus();
+  return new URL(page.url).pathname === address ? page : page.navigate(address);
+}
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  event.waitUntil(openPage(event.notification.data.address));
+});

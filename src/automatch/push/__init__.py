@@ -1,0 +1,1 @@
+"""Web push: news to devices on which no page is open."""

@@ -1,0 +1,192 @@
+"""Who is told of news while no page is open: what is new, unseen, and not told yet."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.sql.test_export import export
+from tests.sql.test_likes import say_like
+from tests.support import build
+from tests.support.build import acting, one
+
+KEYS = ("k" * 87, "a" * 22)
+TAKE = "select news, is_mutual, position, id from public.take_pushes(10, '5 minutes', '0 seconds')"
+
+
+def subscribe(conn, person, endpoint="https://push.example/1"):
+    with acting(conn, person):
+        conn.execute("select public.save_push_subscription(%s, %s, %s, 'en')", [endpoint, *KEYS])
+
+
+def take(conn):
+    return [row[:2] for row in conn.execute(TAKE)]
+
+
+def tell(conn):
+    """Tell all devices that are due; return of what."""
+    told = conn.execute(TAKE).fetchall()
+    for _, _, position, device in told:
+        conn.execute("select public.finish_push(%s, %s, '0 seconds')", [device, position])
+    return [row[:2] for row in told]
+
+
+@pytest.fixture
+def pair(conn):
+    """Give a woman and a man whose photos are not matched yet."""
+    return build.a_pair(conn)
+
+
+def meet(conn, number=1):
+    """Have another man come who looks like her."""
+    he = build.a_profile(conn, gender="male")
+    build.a_match(conn, build.a_face(conn, he, build.like(build.unit(0), 0.8, seed=number)))
+
+
+def test_device_is_told_once_of_a_match_that_came_after_it(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    assert take(conn) == []
+
+    build.a_match(conn, she[1])
+
+    assert tell(conn) == [(1, False)]
+    assert tell(conn) == []
+
+
+def test_nobody_is_told_of_what_was_seen(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    build.a_match(conn, she[1])
+    with acting(conn, she[0]):
+        conn.execute("select public.mark_matches_seen(array(select public.list_new_matches()))")
+
+    assert tell(conn) == []
+
+
+def test_nobody_is_told_of_people_they_do_not_see(conn, pair):
+    she, he = pair
+    subscribe(conn, she[0])
+    build.a_match(conn, she[1])
+    conn.execute("update public.profiles set discoverable = false where id = %s", [he[0]])
+
+    assert tell(conn) == []
+
+
+def test_news_of_a_quiet_time_come_together(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    build.a_match(conn, she[1])
+    [(_, _, position, device)] = conn.execute(TAKE)
+    conn.execute("select public.finish_push(%s, %s, '1 hour')", [device, position])
+
+    meet(conn, 1)
+    meet(conn, 2)
+    assert tell(conn) == []
+    conn.execute("update automatch.push_subscriptions set run_at = automatch.now()")
+
+    assert tell(conn) == [(2, False)]
+
+
+def test_match_that_an_open_page_may_still_show_waits(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    build.a_match(conn, she[1])
+    take_soon = "select id from public.take_pushes(10, '5 minutes')"
+
+    assert conn.execute(take_soon).fetchall() == []
+    conn.execute("update automatch.push_subscriptions set run_at = automatch.now()")
+    assert tell(conn) == [(1, False)]
+
+
+def test_both_sides_of_a_like_are_told_and_one_alone_nobody(conn, pair):
+    she, he = pair
+    build.a_match(conn, she[1])
+    subscribe(conn, she[0])
+    subscribe(conn, he[0], "https://push.example/2")
+    conn.execute("update automatch.push_subscriptions set told_at = told_at - interval '1 s'")
+
+    say_like(conn, she[0], he[0])
+    assert tell(conn) == []
+    say_like(conn, he[0], she[0])
+
+    assert sorted(mutual for _, mutual in tell(conn)) == [True, True]
+
+
+def test_device_belongs_to_whoever_signed_in_on_it_last(conn, pair):
+    she, he = pair
+    subscribe(conn, she[0])
+    subscribe(conn, he[0])
+
+    assert one(conn, "select profile_id from automatch.push_subscriptions") == he[0]
+
+
+def test_device_of_an_ended_session_is_forgotten(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    conn.execute("update automatch.push_subscriptions set session_id = %s", [uuid4()])
+    build.a_match(conn, she[1])
+
+    assert tell(conn) == []
+    assert one(conn, "select count(*) from automatch.push_subscriptions") == 0
+
+
+@pytest.mark.parametrize("endpoint", ["http://push.example/1", "https://" + "x" * 1000])
+def test_endpoint_is_short_and_https(conn, pair, endpoint):
+    with pytest.raises(psycopg.errors.CheckViolation):
+        subscribe(conn, pair[0][0], endpoint)
+
+
+def test_ten_devices_are_kept(conn, pair):
+    for number in range(12):
+        subscribe(conn, pair[0][0], f"https://push.example/{number}")
+
+    assert one(conn, "select count(*) from automatch.push_subscriptions") == 10
+
+
+def digest(conn, person, every):
+    with acting(conn, person):
+        conn.execute("select public.set_digest(%s)", [every])
+        return one(conn, "select public.get_digest()")
+
+
+def send_digests(conn):
+    conn.execute("update automatch.digests set due_at = automatch.now()")
+    conn.execute("delete from automatch.mails")
+    conn.execute("select public.enqueue_digests()")
+    return one(conn, "select count(*) from automatch.mails where kind = 'digest'")
+
+
+def test_mail_tells_what_is_new_and_unseen_and_never_twice(conn, pair):
+    she, _ = pair
+    conn.execute("update public.profiles set email = 'her@example.org' where id = %s", [she[0]])
+    assert digest(conn, she[0], "daily") == "daily"
+    assert send_digests(conn) == 0
+
+    build.a_match(conn, she[1])
+
+    assert send_digests(conn) == 1
+    assert send_digests(conn) == 0
+    assert one(conn, "select news from public.read_digest(%s)", she[0]) == 1
+
+
+def test_token_of_a_mail_ends_them_and_another_ends_nothing(conn, pair):
+    she, _ = pair
+    digest(conn, she[0], "weekly")
+    conn.execute("select public.end_digest(%s)", [uuid4()])
+    assert one(conn, "select count(*) from automatch.digests") == 1
+
+    conn.execute("select public.end_digest(token) from automatch.digests")
+
+    assert one(conn, "select count(*) from automatch.digests") == 0
+
+
+def test_export_names_the_push_service_and_not_the_address(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+
+    [device] = export(conn, she[0])["devices_told"]
+    assert device["push_service"] == "push.example"
+    assert "https" not in str(device)
