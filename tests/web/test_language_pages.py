@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.system import PASSWORD, System
-from tests.web.test_pages import browser, sign_up, text_of
+from tests.web.test_pages import browser, onboard, sign_up, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +32,14 @@ async def test_a_page_is_in_the_language_of_the_browser_until_somebody_chooses(
 async def test_what_somebody_chose_holds_where_they_sign_in_next(server: System) -> None:
     async with browser(server) as phone:
         await sign_up(phone, "linh@example.org")
+        await onboard(phone)
         await phone.post("/language", data={"language": "vi"})
         async with browser(server) as laptop:
             await laptop.post("/sign-in", data={"email": "linh@example.org", "password": PASSWORD})
             page = await laptop.get("/account")
 
             assert '<html lang="vi">' in page.text
+            assert 'value="vi" checked' in (await laptop.get("/profile")).text
 
 
 async def test_only_a_language_that_there_is_and_an_address_of_ours_are_taken(

@@ -1,26 +1,25 @@
 // Takes four pictures with the camera while the person turns their head as the server asks.
 
+import { text } from "./texts.js";
+
 const STEP_MS = 2_500;
 const WIDTH = 640;
 const JPEG_QUALITY = 0.9;
-const LOST = "That wasn't sent. Check your connection and try again.";
-const NO_CAMERA = "The camera can't be used. Allow it in your browser, or leave your photo and we'll take a look.";
-const WORDS = { front: "Look straight at the camera", left: "Turn your head to your left", right: "Turn your head to your right" };
 
 const panel = document.getElementById("challenge");
 const part = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-function say(id, text) {
-  part(id).textContent = text;
-  part(id).hidden = !text;
+function say(id, words) {
+  part(id).textContent = words;
+  part(id).hidden = !words;
 }
 
 async function post(path, body) {
   const answer = await fetch(panel.dataset.address + path, { method: "POST", headers: { Accept: "application/json" }, body });
   const told = await answer.json().catch(() => ({}));
   if (answer.status === 401) location.assign("/sign-in?done=ended");
-  if (!answer.ok) throw new Error(told.error?.message ?? LOST);
+  if (!answer.ok) throw new Error(told.error?.message ?? text("lost"));
   return told;
 }
 
@@ -36,11 +35,11 @@ async function run(video) {
   const { id, turns } = await post("/begin");
   const form = new FormData();
   for (const turn of ["front", ...turns]) {
-    say("step", WORDS[turn]);
+    say("step", text(turn));
     await pause(STEP_MS);
     form.append("file", await takePicture(video), "picture.jpg");
   }
-  say("step", "Thanks, checking");
+  say("step", text("checking"));
   await post(`/${id}`, form);
   location.assign("/feed");
 }
@@ -56,9 +55,9 @@ async function start() {
     video.hidden = false;
     await video.play();
   } catch {
-    say("challenge-problem", NO_CAMERA);
+    say("challenge-problem", text("no_camera"));
   }
-  if (stream) await run(video).catch((error) => say("challenge-problem", error instanceof TypeError ? LOST : error.message));
+  if (stream) await run(video).catch((error) => say("challenge-problem", error instanceof TypeError ? text("lost") : error.message));
   for (const track of stream?.getTracks() ?? []) track.stop();
   video.hidden = true;
   say("step", "");

@@ -1,9 +1,9 @@
 // A photo that is dropped anywhere on a page is sent; on every page, for whoever is signed in.
 
 import { forgetAll, keep, listKept, person } from "./kept_photos.js";
+import { text } from "./texts.js";
 
 const ERASING = 'form[action="/sign-out"], form[action="/account/delete/confirm"], form[action="/consent/withdraw"]';
-const LATER = "Your photo waits on this device, and is sent when your profile is complete.";
 
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 const show = (isOver) => document.body.classList.toggle("is-over", isOver);
@@ -16,7 +16,7 @@ async function take(files) {
   }
   for (const file of files) await keep({ blob: file, wanted: true });
   if ("uploads" in document.body.dataset) return location.assign("/photos");
-  const notice = Object.assign(document.createElement("p"), { className: "notice good", textContent: LATER });
+  const notice = Object.assign(document.createElement("p"), { className: "notice good", textContent: text("later") });
   notice.setAttribute("role", "status");
   document.getElementById("main").prepend(notice);
   notice.scrollIntoView({ block: "nearest" });
