@@ -73,7 +73,7 @@ def test_who_waits_is_told_what_for_and_the_next_step(
 
 def test_who_takes_part_is_told_of_look_alikes() -> None:
     assert find_waiting(MEMBER) is None
-    page = render_page(build_templates(), a_feed_page())
+    page = render_page(build_templates(), a_feed_page(jobs=[a_job(match_count=0)]))
 
     assert "No look-alikes yet" in text_of(page)
 

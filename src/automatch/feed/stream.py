@@ -56,7 +56,12 @@ class New:
     match_ids: frozenset[UUID]
 
 
-FeedEvent = Ready | FeedEntry | Job | New | Reauth
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Neither feed nor jobs have changed: perhaps whether the person takes part, or the queue."""
+
+
+FeedEvent = Ready | FeedEntry | Job | New | Standing | Reauth
 Encode = Callable[[AsyncIterator[FeedEvent]], AsyncIterator[str]]
 """Returns the text of each of some events that come together."""
 
@@ -225,6 +230,7 @@ class FeedStream:
                 yield job
                 if job.completed_at is not None and job.completed_at > since:
                     live.notifier.note_end_told(job, job.completed_at)
+        is_bare = not news.entries and states.keys() <= self._sent
         self._sent = frozenset(states)
         for entry in news.entries:
             self._position = entry.position
@@ -237,6 +243,8 @@ class FeedStream:
         if hash(new) != self._sent_new:
             self._sent_new = hash(new)
             yield new
+        elif is_bare:
+            yield Standing()
         self._is_woken |= len(news.entries) == PAGE
 
 

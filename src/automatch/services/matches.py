@@ -61,6 +61,8 @@ class FeedOverview:
     """What was reported, by the person or about them."""
     membership: Membership | None
     """How far the person is with their school."""
+    is_paused: bool
+    """Whether no search of their school is made now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ async def load_feed_overview(
             pool=await jobs.load_pool(conn) if explain else None,
             cases=await cases.list_own_cases(conn),
             membership=await schools.load_membership(conn),
+            is_paused=await jobs.is_search_paused(conn),
         )
     _note_seen(deliveries, claims, overview.entries)
     return overview

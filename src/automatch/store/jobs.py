@@ -13,7 +13,7 @@ from automatch.model.faces import FaceBox
 from automatch.model.jobs import Job, JobStatus, RefusedPhoto
 from automatch.model.matches import MatchPool
 from automatch.sql.statements import load
-from automatch.store.call import call_row
+from automatch.store.call import call_row, call_value
 from automatch.store.database import Connection
 
 _SQL = load("jobs")
@@ -55,6 +55,11 @@ async def choose_face(conn: Connection, job_id: UUID, index: int) -> JobStatus:
     row = await call_row(conn, "choose_face", dict_row, job_id=job_id, index=index)
     assert row is not None
     return JobStatus(row["job_status"])
+
+
+async def is_search_paused(conn: Connection) -> bool:
+    """Return whether an operator has paused the searches of the caller's school."""
+    return bool(await call_value(conn, "is_search_paused"))
 
 
 async def load_pool(conn: Connection) -> MatchPool | None:

@@ -9,13 +9,13 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.request import ForbiddenError
 from automatch.errors.store import StoreError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, New, Ready, Reauth
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth, Standing
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.event_stream import EventStreamResponse
@@ -30,6 +30,7 @@ from automatch.services.matches import (
 )
 from automatch.services.rate_limits import Limit
 from automatch.store import jobs
+from automatch.web.empty_views import render_empty
 from automatch.web.feed_views import Card, FeedPage, render_card
 from automatch.web.match_pages import read_order
 from automatch.web.own_photos import JobItem, render_job, render_strip_photo
@@ -100,6 +101,15 @@ async def live(caller: CallerDep, person: UUID | None = None) -> Response:
     return Response(status_code=204)
 
 
+@router.get("/feed/state")
+@declare(Access.PAGE_COOKIE, limits=(Limit.FEED,))
+async def state(caller: CallerDep, services: ServicesDep) -> Response:
+    """Tell an open page without a card why it has none."""
+    page = await _feed_page(caller, services, order=FeedOrder(), after=None)
+    waiting = page.waiting.kind if page.waiting else ""
+    return JSONResponse({"waiting": waiting, "html": render_empty(templates(), page.empty)})
+
+
 async def _feed_page(
     caller: Caller,
     services: Services,
@@ -142,6 +152,8 @@ async def _feed_page(
         is_newest=after is None,
         notices=notices,
         waiting=waiting,
+        pool=overview.pool,
+        is_paused=overview.is_paused,
     )
 
 
@@ -177,6 +189,8 @@ async def _encode_events(
                 if known:
                     data["waiting"] = waiting.kind if waiting else ""
                 yield sse.encode_event("job", data)
+            case Standing():
+                yield sse.encode_event("state", {})
             case Reauth():
                 yield sse.encode_event("reauth", {})
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 from urllib.parse import urlencode
 
+from automatch.model.jobs import JobStatus
 from automatch.model.matches import FeedOrder
+from automatch.web.empty_views import Empty, find_empty
 from automatch.web.language import as_percent, text_field
 from automatch.web.language import gettext as _
 from automatch.web.own_photos import JobItem
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from automatch.model.faces import Face
-    from automatch.model.matches import FeedEntry, FeedPlace, Show, Sort
+    from automatch.model.matches import FeedEntry, FeedPlace, MatchPool, Show, Sort
     from automatch.model.people import Profile
     from automatch.web.report_views import HiddenNotice
 
@@ -150,6 +152,25 @@ class FeedPage(Page):
     """What of the person is hidden from others."""
     waiting: Waiting | None = None
     """Why nobody is looked for now."""
+    pool: MatchPool | None = None
+    """Among how many people the person is searched for, where a photo found few of them."""
+    is_paused: bool = False
+    """Whether an operator has paused the searches of the person's school."""
+
+    @property
+    def empty(self) -> Empty:
+        """What is said in place of cards."""
+        return find_empty(
+            show=self.order.show,
+            is_newest=self.is_newest,
+            jobs=self.jobs,
+            has_photo=bool(self.faces_without_job)
+            or any(job.status is JobStatus.COMPLETED for job in self.jobs),
+            discoverable=self.profile.discoverable,
+            is_paused=self.is_paused,
+            pool=self.pool,
+            waiting=self.waiting,
+        )
 
     @property
     def next_address(self) -> str | None:

@@ -4485,6 +4485,18 @@ returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
+create function public.is_search_paused()
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select (select q.paused from automatch.queue_settings as q)
+        or exists (
+            select from automatch.paused_schools as s
+            join public.profiles as p on p.school = s.school
+            where p.id = (select automatch.uid())
+        )
+$$;
+comment on function public.is_search_paused() is 'Whether photos of the caller wait because an operator has paused their queue.';
+
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -4514,6 +4526,9 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
+    perform automatch.notify_feeds(array(
+        select distinct j.user_id from public.match_jobs as j where j.completed_at is null and j.status = 'pending'
+    ));
     perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     return v_waiting;
 end
@@ -4551,6 +4566,9 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
+    perform automatch.notify_feeds(array(
+        select distinct j.user_id from public.match_jobs as j where j.completed_at is null and j.status = 'pending'
+    ));
     perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     perform automatch.wake_workers();
     return v_waiting;
@@ -7349,6 +7367,21 @@ begin
 end
 $$;
 comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
+
+create function automatch.standing_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.notify_feeds(array[new.id]);
+    return null;
+end
+$$;
+comment on function automatch.standing_changed() is 'Wake the open pages of a person who takes part from now on, or no more.';
+
+create trigger profiles_standing_changed after update of admitted, discoverable on public.profiles
+for each row
+when (old.admitted is distinct from new.admitted or old.discoverable is distinct from new.discoverable)
+execute function automatch.standing_changed();
 
 create function automatch.lock_for_holding(p_face_id uuid)
 returns public.profiles language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -12614,7 +12647,7 @@ from (values
     '),
     -- Notifications: what people choose, and what the server tells.
     ('function', 'execute', 'authenticated', '
-        public.forget_push_subscription public.get_digest public.save_push_subscription public.set_digest
+        public.forget_push_subscription public.get_digest public.is_search_paused public.save_push_subscription public.set_digest
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '

@@ -5,6 +5,18 @@ returns void language sql set search_path = pg_catalog, pg_temp
 as $$ select pg_advisory_xact_lock(automatch.lock_key('pauses')) $$;
 comment on function automatch.lock_pauses_exclusive() is 'See lock_pauses_shared().';
 
+create function public.is_search_paused()
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select (select q.paused from automatch.queue_settings as q)
+        or exists (
+            select from automatch.paused_schools as s
+            join public.profiles as p on p.school = s.school
+            where p.id = (select automatch.uid())
+        )
+$$;
+comment on function public.is_search_paused() is 'Whether photos of the caller wait because an operator has paused their queue.';
+
 create function public.pause_match_jobs(p_school text default null, p_actor text default null)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -34,6 +46,9 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
+    perform automatch.notify_feeds(array(
+        select distinct j.user_id from public.match_jobs as j where j.completed_at is null and j.status = 'pending'
+    ));
     perform automatch.audit(p_actor, 'pause', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     return v_waiting;
 end
@@ -71,6 +86,9 @@ begin
         where j.id = w.id;
         get diagnostics v_waiting = row_count;
     end if;
+    perform automatch.notify_feeds(array(
+        select distinct j.user_id from public.match_jobs as j where j.completed_at is null and j.status = 'pending'
+    ));
     perform automatch.audit(p_actor, 'resume', jsonb_build_object('school', v_school, 'waiting', v_waiting));
     perform automatch.wake_workers();
     return v_waiting;

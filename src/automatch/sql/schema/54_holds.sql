@@ -26,6 +26,21 @@ end
 $$;
 comment on function public.unfreeze_person(uuid) is 'Undo freeze_person(). Whether the person was frozen.';
 
+create function automatch.standing_changed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.notify_feeds(array[new.id]);
+    return null;
+end
+$$;
+comment on function automatch.standing_changed() is 'Wake the open pages of a person who takes part from now on, or no more.';
+
+create trigger profiles_standing_changed after update of admitted, discoverable on public.profiles
+for each row
+when (old.admitted is distinct from new.admitted or old.discoverable is distinct from new.discoverable)
+execute function automatch.standing_changed();
+
 create function automatch.lock_for_holding(p_face_id uuid)
 returns public.profiles language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$

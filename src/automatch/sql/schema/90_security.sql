@@ -43,7 +43,7 @@ from (values
     '),
     -- Notifications: what people choose, and what the server tells.
     ('function', 'execute', 'authenticated', '
-        public.forget_push_subscription public.get_digest public.save_push_subscription public.set_digest
+        public.forget_push_subscription public.get_digest public.is_search_paused public.save_push_subscription public.set_digest
     '),
     -- Schools: what people do, who lets them in, and what the list is kept by.
     ('function', 'execute', 'authenticated', '

@@ -5,13 +5,19 @@ import { followFeed } from "./feed_stream.js";
 import { text } from "./texts.js";
 
 const ANNOUNCE_AFTER_MS = 1_000;
+const REFRESH_AFTER_MS = 200;
+// After a restart of the server all pages come back at once.
+const SPREAD_MS = 1_500;
 
 const cards = document.getElementById("cards");
 const jobs = document.getElementById("jobs");
 const announcer = document.getElementById("announcer");
 
+const empty = document.getElementById("empty");
+const isFiltered = cards.dataset.show !== "all";
+
 let lastPosition = Number(cards.dataset.lastPosition);
-let announcing;
+let announcing, refreshing;
 
 const matchLabels = [];
 const sentences = [];
@@ -42,18 +48,34 @@ function onMatch(event) {
   announceSoon();
 }
 
+const isEmpty = () => !cards.childElementCount;
+
+// Why the feed is empty is decided by the server; nothing may be on its way when the page is loaded anew.
+async function refreshEmpty() {
+  refreshing = undefined;
+  const answer = await fetch("/feed/state", { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!answer?.ok) return;
+  const { waiting, html } = await answer.json();
+  if (waiting !== cards.dataset.waiting && (document.getElementById("sending")?.hidden ?? true)) location.reload();
+  else if (!isFiltered) empty.innerHTML = html;
+}
+
+function refreshSoon(afterMs = REFRESH_AFTER_MS) {
+  if (isEmpty()) refreshing ??= setTimeout(refreshEmpty, afterMs);
+}
+
 function onGone(event) {
   lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   // After an erasure no id of the person is left, and the card is known by its match.
   const { match_id: matchId, profile_id: profileId } = JSON.parse(event.data);
   const card = document.getElementById(`card-${profileId}`) ?? cards.querySelector(`[data-match="${matchId}"]`);
   card?.remove();
+  refreshSoon();
 }
 
 function onJob(event) {
-  const { html, waiting } = JSON.parse(event.data);
-  // Why nobody is looked for is said in several places of the page; nothing may be on its way.
-  if (waiting !== undefined && waiting !== cards.dataset.waiting && (document.getElementById("sending")?.hidden ?? true)) location.reload();
+  const { html } = JSON.parse(event.data);
+  refreshSoon();
   const item = toElement(html);
   const old = document.getElementById(item.id);
   if (old?.textContent === item.textContent) return;
@@ -62,8 +84,14 @@ function onJob(event) {
   announceSoon();
 }
 
+// The first event of a connection, unless a photo or a card has changed meanwhile.
+function onNew(event) {
+  markNew(JSON.parse(event.data).match_ids);
+  refreshSoon(Math.random() * SPREAD_MS);
+}
+
 followFeed(
   () => `/feed/stream?after=${lastPosition}&show=${cards.dataset.show}&sort=${cards.dataset.sort}`,
-  { match: onMatch, gone: onGone, job: onJob, new: (event) => markNew(JSON.parse(event.data).match_ids) },
+  { match: onMatch, gone: onGone, job: onJob, state: () => refreshSoon(Math.random() * SPREAD_MS), new: onNew },
   document.getElementById("live"),
 );
