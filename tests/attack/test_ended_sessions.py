@@ -32,6 +32,7 @@ _BODIES: dict[str, dict[str, Any]] = {
         "json": {"name": "x", "school": "UIT", "gender": "female", "birth_date": "2000-02-29"}
     },
     "PUT /api/profile/consent": {"json": {"version": "2026-11", "granted": True}},
+    "PUT /api/profile/share": {"json": {"sentence": "x", "handle": "x"}},
     "PUT /api/profile/discoverable": {"json": {"discoverable": True}},
     "PUT /api/profile/membership/code": {"json": {"code": "x"}},
     "PUT /api/profile/membership/request": {"json": {"message": "x"}},

@@ -20,7 +20,7 @@ from automatch.sql.statements import load
 from automatch.store.database import Database
 from automatch.store.news import NewsQuery
 from tests.support import build
-from tests.support.build import acting, connect, like
+from tests.support.build import acting, connect, like, one
 from tests.support.postgres import Database as Address
 
 CENTER = build.unit(3)
@@ -206,3 +206,40 @@ async def test_database_that_is_away_is_told_to_all_who_ask(database: Address, p
 
     with pytest.raises(DatabaseUnavailableError):
         await reader.read(NewsQuery(Claims(Role.AUTHENTICATED, subject=pair[0]), jobs=True))
+
+
+def test_sessions_of_many_have_ended_where_each_of_them_has(conn):
+    person, other = (
+        one(
+            conn,
+            "insert into auth.users (email, encrypted_password) values (%s, '!') returning id",
+            f"{uuid4()}@example.org",
+        )
+        for _ in range(2)
+    )
+    session = one(conn, "insert into auth.sessions (user_id) values (%s) returning id", person)
+    asked = [
+        (at, who, external)
+        for at in (session, uuid4(), None)
+        for who in (person, other)
+        for external in (False, True)
+    ]
+    ended = {
+        number
+        for number, (at, who, external) in enumerate(asked, start=1)
+        if not one(
+            conn,
+            "select public.is_session_live(%s::jsonb)",
+            json.dumps(
+                {"sub": str(who), "external": external} | ({"session_id": str(at)} if at else {})
+            ),
+        )
+    }
+
+    found = conn.execute(
+        "select * from public.list_ended_sessions(%s, %s, %s)",
+        [*map(list, zip(*asked, strict=True))],
+    ).fetchall()
+
+    assert {number for (number,) in found} == ended
+    assert 0 < len(ended) < len(asked)

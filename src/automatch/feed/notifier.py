@@ -145,7 +145,7 @@ class FeedNotifier:
         """Listen and poll until cancelled; a lost notification only delays a change."""
         readers: dict[Channel, Callable[[str | None], None]] = {
             "feed": self._on_feed_notification,
-            "sessions": lambda _: self._sessions_notified.set(),
+            "sessions": self._on_session_notification,
         }
         await run_together(
             feed_listener=listen(self._db.direct, readers, name="automatch-feed-listen"),
@@ -163,6 +163,16 @@ class FeedNotifier:
                 self._versions[profile_id] = None
                 for subscriber in self._subscribers[profile_id]:
                     subscriber.wake()
+
+    def _on_session_notification(self, ids: str | None) -> None:
+        if not ids:
+            self._sessions_notified.set()
+            return
+        ended = set(map(UUID, ids.split(",")))
+        for subscriber in self._list_subscribers():
+            if subscriber.claims.session_id in ended:
+                subscriber.has_ended = True
+                subscriber.wake()
 
     async def _repeat(
         self, read: Callable[[], Awaitable[None]], notified: asyncio.Event, poll_s: float

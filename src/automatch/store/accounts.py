@@ -6,10 +6,9 @@ All functions run as the API's login, before the user is known.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from psycopg.rows import class_row, tuple_row
@@ -20,6 +19,9 @@ from automatch.model.people import Claims, EmailChange, LinkUser, User, UserSess
 from automatch.sql.statements import load
 from automatch.store.call import call, call_row, call_rows, call_value
 from automatch.store.database import Connection
+
+if TYPE_CHECKING:
+    from psycopg import AsyncCursor
 
 _SQL = load("database")
 
@@ -134,9 +136,21 @@ async def load_session_user(conn: Connection, session_id: UUID) -> User | None:
 
 async def list_ended_sessions(conn: Connection, claims: Sequence[Claims]) -> list[int]:
     """Return which of *claims* are of a session that has ended, as their indexes."""
-    sent = [json.dumps(each.as_json()) for each in claims]
-    cursor = await conn.execute(_SQL["list_ended_sessions"], {"claims": sent})
+    cursor = await send_ended_sessions(conn, claims)
     return [number - 1 for (number,) in await cursor.fetchall()]
+
+
+async def send_ended_sessions(
+    conn: Connection, claims: Sequence[Claims]
+) -> AsyncCursor[tuple[int]]:
+    """Ask the same; inside a pipeline the cursor has the numbers, from 1, once that is left."""
+    return await call(
+        conn,
+        "list_ended_sessions",
+        session_ids=[each.session_id for each in claims],
+        user_ids=[each.subject for each in claims],
+        external=[each.external for each in claims],
+    )
 
 
 async def request_email_change(

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
-from automatch.sql.statements import load
+from automatch.store.accounts import send_ended_sessions
 from automatch.store.call import send
 from automatch.store.database import Database
 from automatch.store.jobs import job_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from psycopg import AsyncCursor
     from psycopg.rows import AsyncRowFactory
 
-_SQL = load("database")
 _T = TypeVar("_T")
 
 
@@ -87,7 +86,7 @@ async def read_news(
                 rows = await send(conn, function, _by_reader(make), claims=own, **more)
                 sent.append((kind, asking, rows))
 
-        ended = await conn.execute(_SQL["list_ended_sessions"], {"claims": claims})
+        ended = await send_ended_sessions(conn, [query.claims for query in queries])
         await ask("positions", positions, "read_feed_positions", _position)
         await ask(
             "entries", feeds, "read_feeds", FeedEntry, after=list(feeds.values()), limit=limit

@@ -130,12 +130,21 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_notify('automatch_sessions', '');
+    if not exists (select from ended_sessions) then
+        return null;
+    end if;
+    -- A notification carries at most 8,000 bytes; an empty one may be about anybody.
+    perform pg_notify('automatch_sessions', case
+        when (select count(*) from ended_sessions) <= 200
+        then (select string_agg(s.id::text, ',') from ended_sessions as s)
+        else ''
+    end);
     return null;
 end
 $$;
 create or replace trigger sessions_ended
 after delete on auth.sessions
+referencing old table as ended_sessions
 for each statement execute function auth.notify_sessions_ended();
 
 revoke execute on function auth.notify_sessions_ended() from public;

@@ -23,10 +23,6 @@ listen automatch_mails
 -- name: listen_sessions
 listen automatch_sessions
 
--- name: list_ended_sessions
-select c.number::integer from unnest(%(claims)s::jsonb[]) with ordinality as c (claims, number)
-where not public.is_session_live(c.claims)
-
 -- name: probe
 select 1
 

@@ -73,5 +73,25 @@ begin
         or exists (select from automatch.smoke_test_runs as t where t.id = v_session_id and v_user_id = any (t.people));
 end
 $$;
+create function public.list_ended_sessions(p_session_ids uuid[], p_user_ids uuid[], p_external boolean[])
+returns setof integer language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if to_regclass('auth.sessions') is null then
+        return;
+    end if;
+    return query
+        select c.number::integer
+        from unnest(p_session_ids, p_user_ids, p_external) with ordinality as c (session_id, user_id, external, number)
+        where c.session_id is not null
+          and not (c.external and to_regprocedure('auth.start_session(uuid, bytea)') is not null)
+          and not exists (select from auth.sessions as s where s.id = c.session_id and s.user_id = c.user_id)
+          and not exists (
+              select from automatch.smoke_test_runs as t where t.id = c.session_id and c.user_id = any (t.people)
+          );
+end
+$$;
+comment on function public.list_ended_sessions(uuid[], uuid[], boolean[]) is
+    'Which of many sessions, by their numbers, is_session_live() says have ended.';
 comment on function public.is_session_live(jsonb) is
     'Whether the session of verified claims goes on; true of claims without one, and where nobody here knows.';
