@@ -23,20 +23,6 @@ TEMPLATES = STATIC_FOLDER.parent / "templates"
 NAMES = [name for name in pages.PAGES if not name.startswith(("console", "style guide"))]
 _SHOWN = {"alt", "title", "aria-label", "placeholder", "data-announce"}
 """Attributes that people read or hear."""
-_NOT_YET = [
-    "Upload a photo to see who looks like you",
-    "Your look-alikes will appear here a few seconds later.",
-    "Looking for your look-alikes",
-    "This takes a few seconds.",
-    "Your photo is still waiting",
-    "Your photos say what for. Then we'll look for your look-alikes.",
-    "No look-alikes yet",
-    "We'll check everyone new who joins. Another photo may help, too.",
-    "You don't see anyone yet, and no one finds you.",
-    "See what's missing",
-    "To add a photo, first agree to face matching.",
-]
-"""Of the empty feed, whose states are being written."""
 _UNSEEN = {"script", "style", "textarea"}
 _OURS = {"Auto-Match", "UTC", "Linh T.", "An", "North", *LANGUAGES.values()}
 """Names, which are the same in every language."""
@@ -74,7 +60,7 @@ class Outside(HTMLParser):
                 self._open -= 1
             elif not self._open:
                 outside += char
-        for known in sorted([*_KNOWN, *_OURS, *_NOT_YET], key=len, reverse=True):
+        for known in sorted([*_KNOWN, *_OURS], key=len, reverse=True):
             outside = outside.replace(known, " ")
         # Two letters: units, languages and places of a page have fewer.
         if re.search(r"[A-Za-zÀ-ỹ]{2}", outside):
@@ -174,7 +160,7 @@ def test_no_script_has_text_of_its_own(path: Path) -> None:
     assert said == []
 
 
-_FOR_DEVELOPERS = {"Style guide", *_NOT_YET}
+_FOR_DEVELOPERS = {"Style guide"}
 VIEWS = sorted(
     path
     for path in STATIC_FOLDER.parent.glob("*.py")

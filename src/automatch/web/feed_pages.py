@@ -32,6 +32,7 @@ from automatch.services.rate_limits import Limit
 from automatch.store import jobs
 from automatch.web.empty_views import render_empty
 from automatch.web.feed_views import Card, FeedPage, render_card
+from automatch.web.language import gettext as _
 from automatch.web.match_pages import read_order
 from automatch.web.own_photos import JobItem, render_job, render_strip_photo
 from automatch.web.pages import PageRoute, go_to, show, templates
@@ -144,7 +145,7 @@ async def _feed_page(
         consent_outdated=consent.outdated,
         uploads_allowed=consent.is_current and overview.profile.is_complete,
         uploads_refused_reason=(
-            None if consent.is_current else "To add a photo, first agree to face matching."
+            None if consent.is_current else _("To add a photo, first agree to face matching.")
         ),
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         kept_side=services.settings.vision.kept_side,
