@@ -27,6 +27,9 @@ catalogues: $(DEV) ## Bring the translations up to date with the texts of the so
 portraits: $(DEV) ## Draw the portraits of the simulated people
 	$(BIN)/python -m tools.portraits
 
+pictures: $(DEV) ## Make the pictures of the README
+	$(BIN)/python -m tools.readme_pictures
+
 test: $(DEV) ## Run all tests
 	@$(BIN)/python -m compileall -q -j 0 src # or each process of the tests does it
 	@$(BIN)/python -m pytest
