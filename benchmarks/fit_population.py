@@ -153,7 +153,7 @@ def use(statistics: dict[str, Array]) -> None:
 
 def sample(gender: Gender, count: int, seed: int) -> tuple[Array, Array]:
     """Return embeddings of simulated people, and the middle of the rank of each trait of theirs."""
-    shipped = read_looks(gender)
+    shipped = [look.ranks for look in read_looks(gender)]
     looks = [shipped[(seed * count + i) % len(shipped)] for i in range(count)]
     return population.sample_people(gender, looks, seed), np.array(looks).mean(axis=2)
 

@@ -134,16 +134,18 @@ def test_who_is_found_first_looks_like_the_one_who_searches() -> None:
         for gender in (Gender.MALE, Gender.FEMALE)
     )
     ranks = {
-        gender: np.array(read_looks(gender)).mean(axis=2)[:, TRAITS.index("dark_skin")]
+        gender: np.array([look.ranks for look in read_looks(gender)]).mean(axis=2)
         for gender in Gender
     }
+    dark = TRAITS.index("dark_skin")
 
     closest = np.argsort(
         -np.array([man.embedding for man in men]) @ np.array([w.embedding for w in women]).T, axis=1
     )[:, :5]
 
-    own = [ranks[Gender.MALE][man.portrait_number] for man in men]
+    own = [ranks[Gender.MALE][man.portrait_number, dark] for man in men]
     found = [
-        np.mean([ranks[Gender.FEMALE][women[i].portrait_number] for i in row]) for row in closest
+        np.mean([ranks[Gender.FEMALE][women[i].portrait_number, dark] for i in row])
+        for row in closest
     ]
     assert np.corrcoef(own, found)[0, 1] > 0.6

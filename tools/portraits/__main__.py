@@ -12,6 +12,7 @@ from pathlib import Path
 
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
 from automatch.model.people import Gender
+from tools.portraits.canvas import in_picture
 from tools.portraits.look import choose_look, rank_traits
 from tools.portraits.portrait import draw_portrait
 
@@ -33,12 +34,20 @@ def write_file(gender: Gender, number: int) -> None:
 
 
 def looks_file() -> str:
-    """Return `looks.json`: the ranks of all portraits, a line each."""
+    """Return `looks.json`: the ranks of all portraits and where their eyes are, a line each."""
     seeds = range(_FIRST_SEED, _FIRST_SEED + PORTRAITS_PER_GENDER)
     groups = []
     for gender in Gender:
-        ranks = rank_traits([choose_look(seed, gender) for seed in seeds])
-        lines = (json.dumps([[round(x, 3) for x in pair] for pair in row]) for row in ranks)
+        looks = [choose_look(seed, gender) for seed in seeds]
+        lines = (
+            json.dumps(
+                {
+                    "ranks": [[round(end, 3) for end in interval] for interval in ranks],
+                    "eyes": [[round(x, 4) for x in in_picture(eye)] for eye in look.head.eyes],
+                }
+            )
+            for look, ranks in zip(looks, rank_traits(looks), strict=True)
+        )
         groups.append(f'"{gender.value}": [\n' + ",\n".join(lines) + "\n]")
     return "{\n" + ",\n".join(groups) + "\n}\n"
 

@@ -55,6 +55,12 @@ def around(centre: Point, text: str) -> list[Point]:
     return [(x + float(right), y + float(down)) for right, down in pairs]
 
 
+def in_picture(point: Point) -> Point:
+    """Return where a point of the drawing is in the picture, in shares of its side."""
+    side = SIDE / _ZOOM
+    return (point[0] - _LEFT) / side, (point[1] - _TOP) / side
+
+
 class Canvas:
     """One picture in the making."""
 

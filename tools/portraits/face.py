@@ -53,8 +53,8 @@ def eyes(canvas: Canvas, look: Look) -> None:
     head = look.head
     ink = darker(head.skin, 0.86)
     brow = mix(head.hair, (60, 44, 40), 0.3)
-    for side in (-1, 1):
-        x, y = centre = head.at(side * 0.42, 0.04)
+    for side, centre in zip((-1, 1), head.eyes, strict=True):
+        x, y = centre
         arch = [(x - side * 15, -23), (x, -29), (x + side * 17, -23 + look.brow)]
         canvas.stroke(
             [(right, y + down - look.brow) for right, down in arch],

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+EYE_RIGHT, EYE_DOWN = 0.42, 0.04
+
+
 @dataclass(frozen=True)
 class Head:
     """Where the head is and how it is coloured."""
@@ -26,6 +29,11 @@ class Head:
     hair: Colour
     cloth: Colour
     """Colour of a head scarf or a ribbon."""
+
+    @property
+    def eyes(self) -> tuple[Point, Point]:
+        """The centres of both eyes, from left to right."""
+        return self.at(-EYE_RIGHT, EYE_DOWN), self.at(EYE_RIGHT, EYE_DOWN)
 
     @property
     def top(self) -> float:

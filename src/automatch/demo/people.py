@@ -16,6 +16,8 @@ from automatch.model.people import Gender
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from automatch.model.faces import EyePlaces
+
 _NAMESPACE = UUID("6a1f3f5e-0a53-4f0e-9a3c-2f6f3b5d7c41")
 _EARLIEST_BIRTH = date(1998, 1, 1)
 _LATEST_BIRTH = date(2007, 12, 31)
@@ -71,6 +73,11 @@ class SimulatedPerson:
     portrait_number: int
     """The first 200 people of a gender at a school have different portraits; then they repeat."""
 
+    @property
+    def eyes(self) -> EyePlaces:
+        """Where the portrait has its eyes."""
+        return read_looks(self.gender)[self.portrait_number].eyes
+
     def portrait(self) -> bytes:
         """Return this person's portrait, a JPEG of 480 x 480 pixels."""
         return read_portrait(self.gender, self.portrait_number)
@@ -86,7 +93,7 @@ def simulated_people(school: str, count: int, seed: int) -> list[SimulatedPerson
     embeddings = {}
     for gender in Gender:
         looks = read_looks(gender)
-        embeddings[gender] = sample_people(gender, [looks[n] for n in numbers], school_seed)
+        embeddings[gender] = sample_people(gender, [looks[n].ranks for n in numbers], school_seed)
     people = []
     for i in range(count):
         gender = (Gender.FEMALE, Gender.MALE)[i % 2]

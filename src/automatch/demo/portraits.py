@@ -1,18 +1,22 @@
 """The drawn portraits that come with the package, 200 women and 200 men of 480 x 480 pixels.
 
 They are lossless WebP files, which `tools/portraits` draws, and are given out as JPEG like any
-photo that is kept. `looks.json` says where each stands among all people: see `population.TRAITS`.
+photo that is kept. `looks.json` says where each has its eyes, and where it stands among all people:
+see `population.TRAITS`.
 """
 
 from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 from PIL import Image, ImageOps
 
 from automatch.demo.population import Ranks
+from automatch.model.faces import EyePlaces
 from automatch.model.people import Gender
 
 PORTRAITS_PER_GENDER = 200
@@ -28,10 +32,25 @@ def read_portrait(gender: Gender, number: int) -> bytes:
     return _to_jpeg(_open(gender, number))
 
 
-def read_looks(gender: Gender) -> list[Ranks]:
-    """Return the ranks of all portraits of a gender, by number."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is known of a portrait."""
+
+    ranks: Ranks
+    eyes: EyePlaces
+
+
+@cache
+def read_looks(gender: Gender) -> list[Look]:
+    """Return what is known of all portraits of a gender, by number."""
     looks = json.loads(files("automatch.demo").joinpath("portraits", "looks.json").read_text())
-    return [tuple((low, high) for low, high in ranks) for ranks in looks[gender.value]]
+    return [
+        Look(
+            tuple((low, high) for low, high in look["ranks"]),
+            EyePlaces(tuple(look["eyes"][0]), tuple(look["eyes"][1]), 1, (0, 0, 1)),
+        )
+        for look in looks[gender.value]
+    ]
 
 
 def read_similar_pair() -> tuple[bytes, bytes]:

@@ -59,6 +59,7 @@ async def fill_school(
                 gender=person.gender.value,
                 birth_date=person.birth_date,
                 embedding=person.embedding,
+                eyes=person.eyes,
                 image_sha256=hashlib.sha256(portrait).hexdigest(),
             )
             if search:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from psycopg.types.json import Jsonb
 
+from automatch.model.faces import EyePlaces
 from automatch.photos.store import photo_path
 from automatch.sql.statements import load
 from automatch.store.database import Connection
@@ -30,6 +33,7 @@ async def add_simulated_person(
     gender: str,
     birth_date: date,
     embedding: np.ndarray[Any, np.dtype[np.float32]],
+    eyes: EyePlaces,
     image_sha256: str,
 ) -> None:
     """Add a simulated person with consent and face; an existing one is not changed.
@@ -55,6 +59,7 @@ async def add_simulated_person(
             "image_path": photo_path(person_id),
             "image_sha256": image_sha256,
             "embedding": embedding,
+            "quality": Jsonb({"eyes": asdict(eyes)}),
         },
     )
 

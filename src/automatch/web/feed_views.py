@@ -107,6 +107,11 @@ class Card:
         return percent
 
     @property
+    def short_alike(self) -> str:
+        """The similarity where there is no room for words."""
+        return as_percent(self.similarity) + ("+" if self.similarity >= _TOP_PERCENT else "")
+
+    @property
     def announcement(self) -> str:
         """The announcement of a new card for screen readers."""
         return f"{self.name}, {self.alike}"

@@ -29,8 +29,8 @@ with face as (
     on conflict (profile_id, image_sha256) do nothing
     returning id
 )
-insert into public.face_embeddings (model, face_id, embedding)
-select public.active_embedding_model(), f.id, %(embedding)s from face as f
+insert into public.face_embeddings (model, face_id, embedding, quality)
+select public.active_embedding_model(), f.id, %(embedding)s, %(quality)s from face as f
 
 -- name: search_for
 select public.enqueue_match_job(%(id)s)
