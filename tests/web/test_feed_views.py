@@ -53,7 +53,7 @@ def test_card_says_the_similarity_as_rounded_percent(
 
 
 def test_card_does_not_say_how_alike_two_people_at_the_top_are(templates: Environment) -> None:
-    assert "95% or more alike" in text_of(render_card(templates, a_card(similarity=0.95)))
+    assert "95%+ alike" in text_of(render_card(templates, a_card(similarity=0.95)))
 
 
 def test_only_a_simulated_person_is_marked_as_such(templates: Environment) -> None:

@@ -98,7 +98,7 @@ async def test_everything_works_without_scripts(system: System) -> None:
 
         feed = await client.get("/feed")
         assert "Photo of Minh" in feed.text
-        assert "95% or more" in text_of(feed)
+        assert "95%+" in text_of(feed)
         for address in re.findall(r'src="(/photos/[^"]+)"', feed.text):
             picture = await client.get(html.unescape(address))
             assert picture.headers["content-type"] == "image/jpeg"
