@@ -303,7 +303,7 @@ def _application(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]
         redoc_url=None,
     )
     # Not photos, nor events. Lengths tell nobody a secret (BREACH): programs send tokens and no
-    # cookies, and cookies come with no request that another site's page makes by itself.
+    # cookies, and no page of somebody who is signed in repeats what its address asks for.
     app.add_middleware(GZipMiddleware, compresslevel=5)
     add_error_handlers(app)
     return app

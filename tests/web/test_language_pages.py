@@ -39,7 +39,7 @@ async def test_what_somebody_chose_holds_where_they_sign_in_next(server: System)
             page = await laptop.get("/account")
 
             assert '<html lang="vi">' in page.text
-            assert 'value="vi" checked' in (await laptop.get("/profile")).text
+            assert 'value="vi" checked' in (await laptop.get("/profile/language")).text
 
 
 async def test_only_a_language_that_there_is_and_an_address_of_ours_are_taken(

@@ -83,7 +83,7 @@ async def test_notice_is_shown_in_the_readers_language_with_links_to_the_others(
 async def answer_consent(client: httpx2.AsyncClient) -> httpx2.Response:
     asked = await client.get("/feed")
     assert asked.url.path == "/profile/consent"
-    assert "Tick the box" in text_of(await client.post("/profile/consent"))
+    assert "Đánh dấu vào ô" in text_of(await client.post("/profile/consent"))
     [version] = re.findall(r'name="consent" value="([^"]+)"', asked.text)
     return await client.post("/profile/consent", data={"consent": version})
 
@@ -97,7 +97,7 @@ async def test_new_consent_text_is_asked_for_at_the_next_visit(server: System) -
         await publish(server, "consent", "en", "The newer text.", asks=True)
         await publish(server, "consent", "vi", "Văn bản mới.")
         page = await client.get("/profile/consent")
-        assert "consent text has changed" in text_of(page)
+        assert "Nội dung đồng ý" in text_of(page)
         assert "Văn bản mới." in text_of(page)
         assert "/consent/withdraw" in page.text
         refused = await client.post("/upload", files={"file": ("photo.jpg", b"x")})

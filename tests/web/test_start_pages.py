@@ -19,6 +19,10 @@ async def test_stranger_sees_what_this_is_and_someone_at_the_machine_what_to_do_
 ) -> None:
     start = await server.client.get("/")
     guide = await server.client.get("/styleguide")
+    by_proxy = [
+        await server.client.get("/styleguide", headers=headers)
+        for headers in ({"host": "match.example.org"}, {"x-forwarded-for": "198.51.100.7"})
+    ]
     person = await server.sign_up()
     async with await psycopg.AsyncConnection.connect(server.database.owner) as conn:
         await operators.set_role(conn, person.id, OperatorRole.OWNER)
@@ -28,6 +32,7 @@ async def test_stranger_sees_what_this_is_and_someone_at_the_machine_what_to_do_
     assert 'href="/sign-up"' in start.text
     assert "automatch school add" in start.text
     assert guide.status_code == 200
+    assert [answer.status_code for answer in by_proxy] == [404, 404]
     assert "automatch school add" not in later.text
 
 

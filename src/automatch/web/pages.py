@@ -59,17 +59,18 @@ class PageResponse(Response):
             self.headers.append("set-cookie", forget_done(services))
         operator = await services.site_operator.load()
         self.body = render_page(
-            templates(), self._page, operator, done, _address_of(scope)
+            templates(), self._page, operator, done, _address_of(scope, self._page)
         ).encode()
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
 
 
-def _address_of(scope: Scope) -> str:
+def _address_of(scope: Scope, page: Page) -> str:
     # What a form answers has an address that nobody can open.
     if scope["method"] != "GET":
         return "/"
-    query = scope.get("query_string", b"").decode("latin-1")
+    # The length of a compressed page that repeats its address would tell what else it holds.
+    query = "" if page.signed_in else scope.get("query_string", b"").decode("latin-1")
     return quote(scope["path"]) + (f"?{query}" if query else "")
 
 

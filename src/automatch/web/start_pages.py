@@ -10,12 +10,14 @@ from starlette.responses import Response
 
 from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import ServicesDep
+from automatch.http.deps import Services, ServicesDep
 from automatch.store import operators
 from automatch.web.language import gettext as _
 from automatch.web.language import text_field
 from automatch.web.pages import PageRoute, go_to, is_signed_in, show
 from automatch.web.templating import Page, list_drawings
+
+_OWN_NAMES = {"localhost", "127.0.0.1", "::1"}
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -53,7 +55,7 @@ async def start(request: Request, services: ServicesDep) -> Response:
     if is_signed_in(request):
         return go_to("/feed")
     is_unused = False
-    if services.settings.is_in_development:
+    if _is_at_this_machine(request, services):
         async with services.db.connection() as conn:
             is_unused = not await operators.has_owner(conn)
     return show(StartPage(is_unused=is_unused))
@@ -61,8 +63,17 @@ async def start(request: Request, services: ServicesDep) -> Response:
 
 @router.get("/styleguide")
 @declare(Access.PAGE_COOKIE)
-async def style_guide(services: ServicesDep) -> Response:
+async def style_guide(request: Request, services: ServicesDep) -> Response:
     """Show the components of pages, on a machine of one's own."""
-    if not services.settings.is_in_development:
+    if not _is_at_this_machine(request, services):
         raise NotFoundError(_("There is no such page."))
     return show(StyleGuidePage.whole())
+
+
+def _is_at_this_machine(request: Request, services: Services) -> bool:
+    """Return whether a browser on this machine asks, and not a proxy for somebody else."""
+    return (
+        services.settings.is_in_development
+        and request.url.hostname in _OWN_NAMES
+        and "x-forwarded-for" not in request.headers
+    )

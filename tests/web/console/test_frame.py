@@ -24,7 +24,7 @@ async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for(
 
     asked = await visitor.get("/admin/people?q=linh")
     form = await visitor.get(asked.headers["location"])
-    [to] = re.findall(r'name="to" value="([^"]+)"', form.text)
+    to, _language_comes_back_to = re.findall(r'name="to" value="([^"]+)"', form.text)
     signed_in = await visitor.post(
         "/sign-in", data={"email": person.email, "password": PASSWORD, "to": to}
     )
@@ -38,10 +38,11 @@ async def test_who_is_not_signed_in_comes_back_to_the_page_that_was_asked_for(
 async def test_who_has_no_role_sees_the_page_of_an_unknown_address(console: ConsoleSite) -> None:
     student = console.clerk(None)
 
-    answers = [await student.get(path) for path in ("/admin/people?q=linh", "/nowhere")]
+    paths = ("/admin/people?q=linh", "/nowhere")
+    answers = [await student.get(path) for path in paths]
 
     assert [answer.status_code for answer in answers] == [404, 404]
-    assert answers[0].text == answers[1].text
+    assert answers[0].text.replace("/admin/people", "/nowhere") == answers[1].text
     assert (await student.post("/admin/password", password="x")).status_code == 404
 
 
