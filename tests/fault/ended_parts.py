@@ -149,7 +149,7 @@ async def test_task_of_a_server_that_is_ended_is_started_again_or_ends_the_proce
     settings = settings.model_copy(update={"port": 0, "supabase_url": "http://127.0.0.1:9"})
     settings.home.mkdir(mode=0o700)
     shutil.copy2(cluster.settings.home / "secrets.json", settings.home)
-    run = partial(serve._serve, settings, None)
+    run = partial(serve._serve, settings, None, 1, None)
     left: set[str] | None = None
     ended: set[str] = set()
     while left is None or left:
@@ -202,7 +202,7 @@ async def test_child_of_a_server_that_is_killed_and_its_supervisor_are_started_a
 
     with capture_logs() as logs:
         async with (
-            running(partial(up._up, settings)) as process,
+            running(partial(up._up, settings, 1)) as process,
             httpx2.AsyncClient(timeout=60, verify=False) as client,
         ):
             names = await serving(process, settings, background)
