@@ -184,7 +184,9 @@ def create_app(
                 background.running("views of photos", services.photo_views.run)
             )
             pushes = PushSender.from_settings(settings, secrets, db)
-            for name, run in _optional_parts(mailer, pushes, tokens, replica):
+            if replica is not None:
+                await stack.enter_async_context(replica.running(background))
+            for name, run in _optional_parts(mailer, pushes, tokens):
                 await stack.enter_async_context(background.running(name, run))
             yield
 
@@ -242,7 +244,7 @@ def _make_replica(settings: Settings, secrets: Secrets, db: Database) -> Replica
 
 
 def _optional_parts(
-    mailer: Mailer | None, pushes: PushSender | None, tokens: Tokens, replica: Replica | None
+    mailer: Mailer | None, pushes: PushSender | None, tokens: Tokens
 ) -> Iterator[tuple[str, Callable[[], Awaitable[None]]]]:
     """Give what runs beside a server whose settings ask for it."""
     if mailer is not None:
@@ -251,8 +253,6 @@ def _optional_parts(
         yield "web push", pushes.run
     if tokens.issuer is not None and tokens.issuer.keys is not None:
         yield "issuer keys", tokens.issuer.keys.run
-    if replica is not None:
-        yield "replica", replica.run
 
 
 def create_ai_app(

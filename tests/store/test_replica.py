@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from automatch.background import BackgroundTasks
 from automatch.model.people import Claims, Role
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database as Pool
@@ -25,20 +26,41 @@ async def test_server_that_follows_no_primary_is_not_read_from(
     person = uuid4()
     async with Pool(database.api, PoolSettings(), name="test") as db:
         replica = Replica(db, address, PoolSettings(timeout_s=1, replica_wait_s=5))
-        running = asyncio.create_task(replica.run())
-        try:
+        async with replica.running(BackgroundTasks()):
             for _ in range(3):
                 # Even where it seems to keep up.
                 replica.is_used = True
                 async with replica.as_user(Claims(Role.AUTHENTICATED, person)) as conn:
                     row = await (await conn.execute("select automatch.uid()")).fetchone()
                 assert row == (person,)
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
 
     assert replica.reads == {"replica": 0, "primary": 3}
     assert replica.lag_s > 0
+
+
+async def test_replica_is_read_from_again_after_its_task_has_failed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = asyncio.Event()
+
+    async def seems_to_follow(*_: object) -> bool:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a defect")
+        return True
+
+    monkeypatch.setattr("automatch.store.replica._has_replayed", seems_to_follow)
+    kept_up = asyncio.Event()
+    async with Pool(database.api, PoolSettings(), name="test") as db:
+        replica = Replica(db, database.api, PoolSettings(replica_wait_s=5))
+        monkeypatch.setattr(replica._outage, "ended", kept_up.set)
+        async with replica.running(BackgroundTasks(backoff_s=0)):
+            await asyncio.wait_for(kept_up.wait(), 20)
+            async with replica.as_user(Claims(Role.AUTHENTICATED, uuid4())):
+                pass
+
+    assert failed.is_set()
+    assert replica.reads == {"replica": 1, "primary": 0}
 
 
 async def test_login_of_the_server_may_ask_for_positions(database: Database) -> None:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import psycopg
 
+from automatch.background import BackgroundTasks
 from automatch.errors.store import DatabaseUnavailableError, ServerUnfitError, StoreError
 from automatch.model.people import Claims
 from automatch.settings.database import PoolSettings
@@ -79,31 +80,36 @@ class Replica:
                 conn = await stack.enter_async_context(self._primary.as_user(claims))
             yield conn
 
+    @asynccontextmanager
+    async def running(self, background: BackgroundTasks) -> AsyncIterator[None]:
+        """Follow the replica during the block, whatever ends the task that does."""
+        async with self._db, background.running("replica", self.run):
+            yield
+
     async def run(self) -> None:
         """Ask for positions until cancelled; survive outages of both."""
-        async with self._db:
-            while True:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_CHECK_S):
-                        await self._asked.wait()
-                self._asked.clear()
-                # Whoever asks from now on needs a later position.
-                waiting, self._waiting = self._waiting, []
-                try:
-                    await self._catch_up()
-                except (TimeoutError, StoreError, psycopg.Error) as exc:
-                    self.is_used = False
-                    self._outage.failed(type(exc).__name__)
-                except BaseException:
-                    self.is_used = False
-                    raise
-                else:
-                    self._caught_up_at, self.is_used = time.monotonic(), True
-                    self._outage.ended()
-                finally:
-                    for each in waiting:
-                        if not each.done():
-                            each.set_result(self.is_used)
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CHECK_S):
+                    await self._asked.wait()
+            self._asked.clear()
+            # Whoever asks from now on needs a later position.
+            waiting, self._waiting = self._waiting, []
+            try:
+                await self._catch_up()
+            except (TimeoutError, StoreError, psycopg.Error) as exc:
+                self.is_used = False
+                self._outage.failed(type(exc).__name__)
+            except BaseException:
+                self.is_used = False
+                raise
+            else:
+                self._caught_up_at, self.is_used = time.monotonic(), True
+                self._outage.ended()
+            finally:
+                for each in waiting:
+                    if not each.done():
+                        each.set_result(self.is_used)
 
     async def _open(self, stack: AsyncExitStack, claims: Claims) -> Connection | None:
         try:
