@@ -9,7 +9,6 @@ import secrets
 import stat
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
-from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -223,8 +222,6 @@ def read_closed(path: Path) -> bytes:
 def _parse(path: Path | str, content: bytes, *, allow_weak: bool = False) -> Secrets:
     try:
         values = json.loads(content)
-        # Of installations from before there was one.
-        values.setdefault("push_key", sha256(f"push {values['photo_key']}".encode()).hexdigest())
         found = Secrets(
             **{name: values[name] for name in SECRET_NAMES},
             old_jwt_secret=values.get("old_jwt_secret", ""),
