@@ -11,9 +11,16 @@ import pytest
 from jinja2 import Environment
 
 from automatch.errors.photo import PhotoRejectedError
+from automatch.language.catalogue import speaking
 from automatch.model.faces import FaceBox
-from automatch.model.jobs import JobStatus, RefusedPhoto
-from automatch.web.own_photos import JobItem, PhotosPage, render_job, render_strip_photo
+from automatch.model.jobs import JobStatus, RefusedPhoto, Upload
+from automatch.web.own_photos import (
+    JobItem,
+    PhotosPage,
+    describe_upload,
+    render_job,
+    render_strip_photo,
+)
 from automatch.web.photo_reasons import REFUSALS
 from automatch.web.templating import Problem, build_templates, render_page
 from tests.support.pages import A_JOB, NOON, a_job, text_of
@@ -43,6 +50,27 @@ def test_job_says_where_it_is(templates: Environment, values: Any, headline: str
 
     assert headline in text_of(render_job(templates, job))
     assert bool(job.announcement) == job.status.is_final
+
+
+@pytest.mark.parametrize(
+    ("language", "code", "told"),
+    [
+        ("en", None, "You've added this photo already."),
+        ("en", "face_blurred", "already. Your photo is blurry. Hold the phone still"),
+        ("vi", None, "Bạn đã thêm ảnh này rồi."),
+        ("vi", "several_faces", "Bạn đã thêm ảnh này rồi. Có nhiều hơn một khuôn mặt."),
+    ],
+)
+def test_photo_that_was_sent_before_is_told_of_in_the_words_of_the_page(
+    language: str, code: str | None, told: str
+) -> None:
+    upload = Upload(
+        A_JOB.face_id, A_JOB.id, JobStatus.FAILED, False, error_code=code, error_message="71 px"
+    )
+
+    with speaking(language):
+        assert told in describe_upload(upload)
+        assert "71 px" not in describe_upload(upload)
 
 
 @pytest.mark.parametrize("code", sorted(PhotoRejectedError.codes()))

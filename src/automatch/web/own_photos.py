@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from automatch.model.faces import Face
-    from automatch.model.jobs import Job
+    from automatch.model.jobs import Job, Upload
     from automatch.model.matches import MatchPool
 
 _HELD_CODES = {AnotherPersonError.code, ChallengeNeededError.code, PhotoInReviewError.code}
@@ -296,6 +296,14 @@ class PhotosPage(Page):
         """Photos whose job was cleaned up; they are still matched."""
         listed = {job.face_id for job in self.jobs}
         return [face for face in self.faces if face.id not in listed]
+
+
+def describe_upload(upload: Upload) -> str:
+    """Return what a page says of a photo that was sent, now or before."""
+    if upload.is_new:
+        return _("Photo added. We're looking.")
+    repeated = _("You've added this photo already.")
+    return f"{repeated} {describe_code(upload.error_code)}" if upload.error_code else repeated
 
 
 def render_job(templates: Environment, job: JobItem) -> str:

@@ -28,7 +28,7 @@ from automatch.services.photos import load_own_photos, load_refused_photo, load_
 from automatch.services.rate_limits import Limit
 from automatch.store import faces
 from automatch.web.language import gettext as _
-from automatch.web.own_photos import JobItem, PhotosPage
+from automatch.web.own_photos import JobItem, PhotosPage, describe_upload
 from automatch.web.pages import PageRoute, go_to, read_form, show, wants_json
 from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
@@ -92,8 +92,7 @@ async def upload(
         problem = Problem.of(exc, "file")
         return show(await _photos_page(caller, services, problem=problem), exc)
     response = UploadResponse.from_upload(accepted)
-    if accepted.is_new:
-        response.message = _("Photo added. We're looking.")
+    response.message = describe_upload(accepted)
     if wants_json(request):
         return JSONResponse(response.model_dump(mode="json"), 202)
     if accepted.is_new:
