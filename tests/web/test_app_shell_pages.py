@@ -42,6 +42,7 @@ async def test_service_worker_keeps_static_files_and_a_page_about_nobody(server:
     assert script.headers["content-type"].startswith("text/javascript")
     assert {answer.status_code for answer in kept.values()} == {200}
     assert all(path.startswith("/static/") for path in shell["files"])
+    assert not [path for path in shell["files"] if "console" in path or "styleguide" in path]
     assert "linh@" not in kept[shell["offline"]].text
     assert "data-person" not in kept[shell["offline"]].text
 

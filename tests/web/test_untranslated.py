@@ -142,7 +142,9 @@ def test_no_mail_has_text_outside_the_catalogues(path: Path) -> None:
 
 
 SCRIPTS = sorted(
-    path for path in STATIC_FOLDER.glob("*.js") if path.name not in {"chart.js", "live.js"}
+    path
+    for path in STATIC_FOLDER.glob("*.js")
+    if path.name not in {"chart.js", "console_refresh.js"}
 )
 
 

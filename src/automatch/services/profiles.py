@@ -22,7 +22,7 @@ _UNLIMITED = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ProfileOverview:
-    """All that the profile page of a person shows."""
+    """What the form about a person is filled in with, and what they agreed to."""
 
     profile: Profile
     consent: Consent
@@ -35,7 +35,7 @@ class ProfileOverview:
 async def load_overview(
     db: Database, claims: Claims, languages: Sequence[str] = ()
 ) -> ProfileOverview:
-    """Return what the profile page shows, in the first of these languages that there is.
+    """Return what the form shows, the text of the consent in the first of these languages.
 
     Raises:
         ProfileNotFoundError: the account was deleted while its token lives on.

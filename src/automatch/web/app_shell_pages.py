@@ -25,7 +25,9 @@ _ICONS = (
     ("icons/maskable.png", "512x512", "maskable"),
 )
 _SHELL = (".css", ".js", ".svg", ".woff2")
-"""The static files that every page may need; the console and the icons stay on the server."""
+"""The static files that the pages of people need, by their ends."""
+_NOT_SHELL = ("chart", "console", "service_worker", "styleguide")
+"""What operators and developers see, and what the browser keeps by itself."""
 
 
 class OfflinePage(Page):
@@ -86,7 +88,7 @@ def _service_worker() -> str:
         "files": [
             static_address(str(path.relative_to(STATIC_FOLDER)))
             for path in sorted(STATIC_FOLDER.glob("*"))
-            if path.suffix in _SHELL and not path.name.startswith(("console", "chart", "service"))
+            if path.suffix in _SHELL and not path.name.startswith(_NOT_SHELL)
         ],
     }
     script = (STATIC_FOLDER / "service_worker.js").read_text()

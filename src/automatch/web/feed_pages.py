@@ -1,4 +1,4 @@
-"""The live feed: its page and stream, and the actions on a match."""
+"""The live feed: its page, its stream, and why it is empty."""
 
 from __future__ import annotations
 

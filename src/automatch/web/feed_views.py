@@ -1,4 +1,4 @@
-"""View models of the feed: its page, the cards of look-alikes, and the person's own photos."""
+"""View models of the feed: its page and the cards of look-alikes."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedPage(Page):
-    """The upload box, the person's photos and the look-alikes, newest first."""
+    """The person's newest photos in a row, and their look-alikes in the order they chose."""
 
     template: ClassVar[str] = "feed.html"
     section: ClassVar[str] = "feed"

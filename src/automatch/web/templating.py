@@ -1,7 +1,7 @@
 """The Jinja templates, the static files, and what every page passes to its template.
 
-Every template gets `page` and `operator`, or `card` or `job` in the partials that the feed page and
-the stream share. Texts are in the templates and in the view models.
+Every page's template gets `page`, `operator`, `done` and `address`; the partials that a page shares
+with its stream get one `card`, `job` or `empty`. Texts are in the templates and the view models.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
@@ -18,7 +18,7 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, New, Ready, Reauth
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth, Standing
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.event_stream import EventStreamResponse
@@ -173,8 +173,10 @@ async def _encode_events(
                 )
             case Job():
                 yield sse.encode_event("job", JobResponse.from_job(event).model_dump(mode="json"))
-            case New():
-                # Only pages show what is new.
+            case New() | Standing():
+                # Only pages show these.
                 pass
             case Reauth():
                 yield sse.encode_event("reauth", {})
+            case _ as never:
+                assert_never(never)
