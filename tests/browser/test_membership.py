@@ -55,9 +55,9 @@ def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:
     waiting.get_by_label("With an invitation code").fill("AAAA-BBBB-CCCC")
     waiting.get_by_role("button", name="Use this code").click()
     expect(waiting.get_by_text("This code doesn't work for your school.")).to_be_visible()
-    waiting.get_by_label("Or ask to be let in").fill("I am in class K18.")
+    waiting.get_by_label("Or ask to join").fill("I am in class K18.")
     waiting.get_by_role("button", name="Ask").click()
-    expect(waiting.get_by_text("You asked to be let in on")).to_be_visible()
+    expect(waiting.get_by_text("You asked to join on")).to_be_visible()
 
     answer = (
         "select public.decide_membership((select id from public.profiles where email = %s), %s)"
@@ -65,7 +65,7 @@ def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:
     phones.execute(answer, phones.email("Mai"), "Which K18?")
     page.reload()
     expect(waiting.get_by_text("Your request was turned down: Which K18?")).to_be_visible()
-    waiting.get_by_label("Or ask to be let in").fill("K18 of computer science.")
+    waiting.get_by_label("Or ask to join").fill("K18 of computer science.")
     waiting.get_by_role("button", name="Ask").click()
     phones.execute(answer, phones.email("Mai"), None)
     page.goto(f"{phones.url}/profile/school")

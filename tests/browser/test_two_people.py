@@ -57,7 +57,7 @@ def test_feed_is_usable_without_javascript(phones: Phones, tmp_path: Path) -> No
     page = phones.without_scripts(phones.join("Linh", "Female"))
     page.goto(f"{phones.url}/feed")
     page.get_by_role("link", name="Add a photo").click()
-    page.get_by_label("A photo of you alone").set_input_files(
+    page.get_by_label("A photo of just you").set_input_files(
         write_photo(tmp_path, "her", astronaut())
     )
     page.get_by_role("button", name="Find my look-alikes").click()

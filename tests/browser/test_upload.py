@@ -201,7 +201,7 @@ def test_chosen_photo_outlives_the_session_for_its_owner_alone(phones: Phones) -
     choose(page, a_file(encode(astronaut())))
     page.context.clear_cookies()
     send(page)
-    expect(page.get_by_text("Sign in again, and your photo is sent")).to_be_visible()
+    expect(page.get_by_text("Sign in again, and we'll send your photo")).to_be_visible()
 
     sign_in(page, phones, owner)
     # It was to be sent, so it is.

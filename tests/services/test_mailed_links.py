@@ -166,7 +166,7 @@ async def test_sign_up_answers_alike_for_an_address_that_has_an_account(mailing:
     assert taken["id"] != her.id
     assert {mail["To"]: mail["Subject"] for mail in mails} == {
         "free@example.org": "Confirm your e-mail address for Auto-Match",
-        her.email: "You have an Auto-Match account already",
+        her.email: "You already have an Auto-Match account",
     }
     assert "token" not in text_of(mails[1])
     assert await mailing.sign_in(her, PASSWORD) == 200
@@ -176,7 +176,7 @@ async def test_sign_up_answers_alike_for_an_address_that_has_an_account(mailing:
         )
         for email in ("elsewhere@example.org", her.email)
     ]
-    assert "Check your mail" in pages[0].text
+    assert "Check your e-mail" in pages[0].text
     assert pages[0].text.replace("elsewhere@example.org", her.email) == pages[1].text
 
 
@@ -274,7 +274,7 @@ async def test_javascript_client_comes_in_and_back_by_mailed_links(mailing: Mail
         await follow(program, "resend")
         program.say(await mailed_token())
         await follow(program, "confirm", "sign in", "sign up again", "forget")
-        assert (await mailing.box.take())["Subject"] == "You have an Auto-Match account already"
+        assert (await mailing.box.take())["Subject"] == "You already have an Auto-Match account"
         program.say(await mailed_token())
         await follow(program, "recover", "new password", "ask")
         program.say(await mailed_token())
@@ -323,7 +323,7 @@ async def test_address_changes_once_both_have_confirmed(mailing: Mailing) -> Non
             headers={"origin": "https://match.example.org"},
         )
 
-    assert "your other address too" in (await confirm(new)).text
+    assert "your other address, too" in (await confirm(new)).text
     assert (await confirm(new)).status_code == 403
     assert (await her.get("/auth/v1/user")).json()["email"] == her.email
     assert "is changed" in (await confirm(her.email)).text

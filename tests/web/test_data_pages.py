@@ -43,7 +43,7 @@ async def test_account_is_deleted_in_two_steps_and_leaves_a_receipt(server: Syst
         wrong = await client.post("/account/delete", data={"password": "wrong"})
         assert (wrong.status_code, "isn't your password" in text_of(wrong)) == (400, True)
         asked = await client.post("/account/delete", data={"password": PASSWORD})
-        assert "There is no way back" in text_of(asked)
+        assert "There's no going back" in text_of(asked)
         [confirmation] = re.findall(r'name="confirmation" value="([^"]+)"', asked.text)
         async with browser(server) as another:
             await sign_up(another, "another@example.org")
@@ -81,26 +81,26 @@ async def test_consent_is_withdrawn_on_a_page_of_its_own_that_offers_a_copy(
         assert 'href="/account/export"' in page.text
         withdrawn = await client.post("/consent/withdraw")
 
-        assert "Your consent is withdrawn" in text_of(withdrawn)
+        assert "You've withdrawn your consent" in text_of(withdrawn)
         assert "text of 2026-11: withdrawn" in " ".join(text_of(withdrawn).split())
 
 
 def test_numbers_of_people_and_times_are_said_in_words() -> None:
     counts = [PhotoViewCounts(count, count, 0) for count in ("0", "1-2", "7")]
     assert [describe_views(count) for count in counts] == [
-        ("Nobody was shown your photos in the last 7 days.", "Nobody was in the last 30 days."),
+        ("Nobody was shown your photos in the last 7 days.", "In the last 30 days: nobody."),
         (
             "One or two people were shown your photos in the last 7 days.",
-            "One or two people were in the last 30 days.",
+            "In the last 30 days: one or two.",
         ),
         (
             "7 people were shown your photos in the last 7 days.",
-            "7 people were in the last 30 days.",
+            "In the last 30 days: 7.",
         ),
     ]
     kept = {each.what: each.how_long for each in list_retention(RetentionSettings(), 30 * 86400)}
-    assert kept["Your profile and photos"].startswith("until you delete them, or 1 year without")
-    assert kept["Your matches"] == "as long as both photos"
+    assert kept["Your profile and photos"].startswith("until you delete them or stay away for 1 ")
+    assert kept["Your matches"] == "as long as both photos exist"
     assert kept["Photos we couldn't use"] == "1 day"
-    assert kept["Where you're signed in"] == "30 days after the last visit"
+    assert kept["Where you're signed in"] == "30 days after your last visit"
     assert kept["What operators did, and why"] == "2 years"

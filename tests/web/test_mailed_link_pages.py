@@ -99,7 +99,7 @@ async def test_address_is_confirmed_on_the_page_of_the_account(server: System) -
         await sign_up(her, HER)
         assert "Confirm your address" in text_of(await her.get("/account"))
         asked = await her.post("/account/confirm")
-        assert "can't send mail" in text_of(asked)
+        assert "can't send e-mail" in text_of(asked)
         await hand_over(server, "sign_up")
         page = await elsewhere.get(f"/confirm-address?token={quote(TOKEN)}")
         assert "just close this page" in text_of(page)

@@ -42,7 +42,7 @@ def templates() -> Environment:
         ({"match_count": 20}, "20 look-alikes found"),
         ({"status": JobStatus.FAILED, "error_code": "no_face"}, "No face found"),
         ({"status": JobStatus.FAILED, "error_code": "face_blurred"}, "Blurry"),
-        ({"status": JobStatus.FAILED, "error_code": "job_crashed"}, "This photo was not matched"),
+        ({"status": JobStatus.FAILED, "error_code": "job_crashed"}, "This photo wasn't matched"),
     ],
 )
 def test_job_says_where_it_is(templates: Environment, values: Any, headline: str) -> None:
@@ -179,8 +179,8 @@ def test_form_without_scripts_says_why_a_photo_was_refused(templates: Environmen
 @pytest.mark.parametrize(
     ("code", "headline", "has_link"),
     [
-        ("another_person", "Waiting for a look", False),
-        ("photo_in_review", "Waiting for a look", False),
+        ("another_person", "Being checked", False),
+        ("photo_in_review", "Being checked", False),
         ("challenge_needed", "Is it you?", True),
         ("photo_refused", "Not accepted", False),
     ],

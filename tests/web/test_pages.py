@@ -86,7 +86,7 @@ async def test_everything_works_without_scripts(system: System) -> None:
         assert 'href="/sign-up"' in (await client.get("/")).text
         welcome = await sign_up(client)
         assert welcome.url.path == "/onboarding"
-        assert "Tell us about you" in welcome.text
+        assert "Tell us about yourself" in welcome.text
         assert (await onboard(client)).url.path == "/feed"
 
         sent = await upload(client, encode(astronaut()))
@@ -117,7 +117,7 @@ async def test_everything_works_without_scripts(system: System) -> None:
         assert 'href="/consent/withdraw"' in (await client.get("/profile/consent")).text
         withdrawn = await client.post("/consent/withdraw")
         assert (withdrawn.url.path, withdrawn.status_code) == ("/profile/consent", 200)
-        assert "Your consent is withdrawn" in text_of(withdrawn)
+        assert "You've withdrawn your consent" in text_of(withdrawn)
         assert "first agree to face matching" in (await client.get("/feed")).text
         assert (await client.post("/sign-out")).url.path == "/sign-in"
         assert (await client.get("/feed")).url.path == "/sign-in"

@@ -44,7 +44,7 @@ def test_sign_up_says_where_nobody_can_be_reached(
 ) -> None:
     html = render_page(templates, SignUpPage(), operator)
 
-    assert ("This is a test installation" in html) is is_test
+    assert ("This is a test site" in html) is is_test
     assert "What happens with your data" in html
 
 
@@ -71,7 +71,7 @@ async def test_notice_is_shown_in_the_readers_language_with_links_to_the_others(
         other = await client.get("/privacy?language=en", headers={"accept-language": "vi"})
 
     assert "face template, which is a list of numbers" in text_of(ours)
-    assert "test installation" in text_of(ours)
+    assert "test site" in text_of(ours)
     assert "Chúng tôi giữ ảnh." in text_of(theirs)
     assert 'href="/privacy?language=en"' in theirs.text
     assert '<p class="long-text">your photo.</p>' in other.text

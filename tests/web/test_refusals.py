@@ -12,11 +12,12 @@ import automatch
 from automatch.errors import AutomatchError
 from automatch.errors.auth import AuthError
 from automatch.errors.job import JobError
-from automatch.errors.photo import PhotoRejectedError
+from automatch.errors.photo import FaceTooSmallError, PhotoRejectedError
 from automatch.errors.request import InputInvalidError, RateLimitedError
 from automatch.errors.upload import UploadError
 from automatch.services.rate_limits import Limit
 from automatch.web import refusals
+from automatch.web.photo_reasons import REFUSALS
 from automatch.web.refusals import describe, describe_code
 
 SOURCES = Path(automatch.__file__).parent
@@ -46,7 +47,14 @@ def test_each_case_that_is_raised_has_a_sentence() -> None:
 def test_each_code_a_person_may_meet_has_a_sentence(root: type[AutomatchError]) -> None:
     unsaid = {"job_failed", "lease_lost"}
 
-    assert root.codes() - set(refusals._SENTENCES) <= unsaid
+    assert root.codes() - set(refusals._SENTENCES) - set(REFUSALS) <= unsaid
+
+
+def test_refused_photo_is_explained_in_the_words_on_its_picture() -> None:
+    error = FaceTooSmallError("English")
+
+    assert describe(error) == describe_code(error.code)
+    assert describe(error) == f"{REFUSALS[error.code].title}. {REFUSALS[error.code].advice}"
 
 
 @pytest.mark.parametrize("limit", list(Limit))

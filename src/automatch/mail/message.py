@@ -52,7 +52,7 @@ _SUBJECTS = {
     MailKind.EMAIL_OLD: _("Your e-mail address for Auto-Match is about to change"),
     MailKind.EMAIL_NEW: _("Confirm your new e-mail address for Auto-Match"),
     MailKind.SIGN_UP: _("Confirm your e-mail address for Auto-Match"),
-    MailKind.ACCOUNT_EXISTS: _("You have an Auto-Match account already"),
+    MailKind.ACCOUNT_EXISTS: _("You already have an Auto-Match account"),
     MailKind.INVITE: _("Your Auto-Match account"),
     MailKind.IMPERSONATION: _("Someone who runs Auto-Match signed in to your account"),
     MailKind.MEMBERSHIP: _("Your request on Auto-Match was answered"),

@@ -84,7 +84,7 @@ _NOTICES = {
     "asked": _("We've passed on your request."),
     "left": _("You've left your school."),
     "saved": _("Saved."),
-    "ended": _("You were signed out. Sign in again, and your photo is sent."),
+    "ended": _("You were signed out. Sign in again, and we'll send your photo."),
 }
 _FIELD_MESSAGES = {
     "name": _("Enter the name other people will see."),

@@ -81,7 +81,7 @@ class OnboardingPage(Page):
 
     template: ClassVar[str] = "onboarding.html"
     section: ClassVar[str] = "profile"
-    title: str = text_field("Tell us about you")
+    title: str = text_field("Tell us about yourself")
     signed_in: bool = True
     form: ProfileForm
     is_complete: bool = False

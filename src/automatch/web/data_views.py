@@ -33,14 +33,16 @@ def list_retention(retention: RetentionSettings, session_s: float) -> list[KeptF
         KeptFor(_("Your profile and photos"), _as_long_as_used(retention)),
         KeptFor(
             _("Your matches"),
-            _for(retention.matches_days) if retention.matches_days else _("as long as both photos"),
+            _for(retention.matches_days)
+            if retention.matches_days
+            else _("as long as both photos exist"),
         ),
         KeptFor(_("Photos we couldn't use"), _for(retention.refused_uploads_s / 86400)),
-        KeptFor(_("What became of each photo's search"), _for(retention.jobs_days)),
+        KeptFor(_("How each photo's search went"), _for(retention.jobs_days)),
         KeptFor(_("Who was shown which photo"), _for(retention.photo_views_days)),
         KeptFor(
             _("Where you're signed in"),
-            _("%(time)s after the last visit", time=_for(session_s / 86400)),
+            _("%(time)s after your last visit", time=_for(session_s / 86400)),
         ),
         KeptFor(_("What operators did, and why"), _for(retention.audit_log_days)),
     ]
@@ -52,8 +54,7 @@ def _as_long_as_used(retention: RetentionSettings) -> str:
     grace = _for(retention.inactive_grace_days)
     visit = _for(retention.inactive_days)
     return _(
-        "until you delete them, or %(visit)s without a visit: we'd warn you by mail %(grace)s "
-        "before",
+        "until you delete them or stay away for %(visit)s; we'd e-mail you %(grace)s before",
         visit=visit,
         grace=grace,
     )
@@ -81,11 +82,11 @@ def describe_views(views: PhotoViewCounts) -> tuple[str, str]:
             week = _("%(count)s people were shown your photos in the last 7 days.", count=count)
     match views.people_this_month:
         case "0":
-            month = _("Nobody was in the last 30 days.")
+            month = _("In the last 30 days: nobody.")
         case "1-2":
-            month = _("One or two people were in the last 30 days.")
+            month = _("In the last 30 days: one or two.")
         case count:
-            month = _("%(count)s people were in the last 30 days.", count=count)
+            month = _("In the last 30 days: %(count)s.", count=count)
     return week, month
 
 

@@ -65,7 +65,7 @@ def find_empty(
         return Empty(
             "all_seen",
             _("You've seen them all"),
-            _("New look-alikes appear here by themselves."),
+            _("New look-alikes show up here on their own."),
             ("/feed", _("Show all")),
         )
     if waiting is not None:
@@ -90,7 +90,7 @@ def find_empty(
             return Empty(
                 "queue_paused",
                 _("The search is paused"),
-                _("Your photo is safe. We'll look for your look-alikes when we go on."),
+                _("Your photo is safe. We'll look for look-alikes once the search is back on."),
             )
         return Empty("searching", _("Looking for your look-alikes"), _("This takes a few seconds."))
     return _without_match(jobs, has_photo=has_photo, pool=pool)

@@ -37,7 +37,7 @@ class UnsubscribePage(Page):
     """What the link in a mail leads to: one question, or that it is done."""
 
     template: ClassVar[str] = "unsubscribe.html"
-    title: str = text_field("No more mail about look-alikes")
+    title: str = text_field("Stop e-mails about look-alikes")
     token: str = ""
     """Empty once it is done."""
 

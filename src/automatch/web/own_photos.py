@@ -170,7 +170,7 @@ class JobItem:
             case JobStatus.FAILED if self.faces:
                 return _("Which one is you?")
             case _:
-                return self.refusal.title if self.refusal else _("This photo was not matched")
+                return self.refusal.title if self.refusal else _("This photo wasn't matched")
 
     @property
     def detail(self) -> str:
@@ -178,7 +178,7 @@ class JobItem:
         match self.status:
             case JobStatus.PENDING if self.attempts:
                 return _(
-                    "Attempt %(number)s of %(most)s did not work.",
+                    "Attempt %(number)s of %(most)s didn't work.",
                     number=self.attempts,
                     most=self.max_attempts,
                 )
@@ -193,7 +193,7 @@ class JobItem:
             case JobStatus.COMPLETED:
                 return self.reason or NEWCOMERS
             case JobStatus.FAILED if self.faces:
-                return _("Tap your face. Without an answer we'll delete this photo in a day.")
+                return _("Tap your face. If you don't, we'll delete this photo in a day.")
             case _ if self.refusal:
                 return self.refusal.advice
             case _:

@@ -111,7 +111,7 @@ def _title_of(status: int) -> str:
         case 404:
             return _("Page not found")
         case 429:
-            return _("Too often")
+            return _("Too many tries")
         case 503:
             return _("Very busy")
         case _:

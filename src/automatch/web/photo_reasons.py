@@ -66,11 +66,16 @@ class Refusal:
         """What to do, in one or two sentences."""
         return gettext(self._advice)
 
+    @property
+    def sentence(self) -> str:
+        """The reason and what to do, where there is no picture."""
+        return f"{self.title.rstrip('?')}. {self.advice}"
+
 
 _UNUSUAL = Refusal(
     "photo_file", _("Unusual file"), _("Save the photo again as a JPEG, and add that.")
 )
-_OTHER = Refusal("photo_no", _("Can't be used"), _("Choose another photo of you."))
+_OTHER = Refusal("photo_no", _("Can't be used"), _("Choose another photo of yourself."))
 
 REFUSALS = {
     NoFaceError.code: Refusal(
@@ -128,12 +133,12 @@ REFUSALS = {
     ImageTimeoutError.code: _UNUSUAL,
     AnotherPersonError.code: Refusal(
         "photo_waiting",
-        _("Waiting for a look"),
+        _("Being checked"),
         _("This doesn't look like the person in your other photo, so nobody sees it yet."),
     ),
     PhotoInReviewError.code: Refusal(
         "photo_waiting",
-        _("Waiting for a look"),
+        _("Being checked"),
         _("We'd like to look at this photo before anyone else sees it."),
     ),
     ChallengeNeededError.code: Refusal(
@@ -147,7 +152,7 @@ REFUSALS = {
     PhotoRefusedError.code: Refusal(
         "photo_no",
         _("Not accepted"),
-        _("We looked at this photo and can't use it. Delete it and add another one of you."),
+        _("We looked at this photo and can't use it. Delete it and add another one of yourself."),
     ),
     PhotoRejectedError.code: _OTHER,
 }

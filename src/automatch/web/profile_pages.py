@@ -35,7 +35,9 @@ _NOTICES = {
     "saved": gettext_noop("Saved."),
     "paused": gettext_noop("You're hidden until you turn this back on."),
     "resumed": gettext_noop("Others can find you again."),
-    "withdrawn": gettext_noop("Your consent is withdrawn. Your photos and matches are deleted."),
+    "withdrawn": gettext_noop(
+        "You've withdrawn your consent. Your photos and matches have been deleted."
+    ),
 }
 
 

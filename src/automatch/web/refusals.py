@@ -13,11 +13,12 @@ from automatch.errors import AutomatchError
 from automatch.errors.embedder import EmbedderError
 from automatch.web.language import as_wait, gettext
 from automatch.web.language import gettext_noop as _
+from automatch.web.photo_reasons import REFUSALS
 
 _OURS = _("Something went wrong on our side. Try again in a moment.")
 _OUR_PHOTO = _("Something went wrong on our side. Add the photo again later.")
 _BUSY = _("We're very busy right now. Try again in a moment.")
-_AGAIN = _("That didn't reach us whole. Try again.")
+_AGAIN = _("That didn't reach us in one piece. Try again.")
 _NOT_HERE = _("There's nothing here, or it isn't yours to see.")
 
 _SENTENCES: Mapping[str, str] = {
@@ -85,11 +86,11 @@ _SENTENCES: Mapping[str, str] = {
         "Too many wrong passwords from your network. Try again in %(wait)s."
     ),
     "rate_limited.mailed_links": _(
-        "Lots of links were asked for from your network. Try again in %(wait)s."
+        "Lots of links were requested from your network. Try again in %(wait)s."
     ),
     "rate_limited.mailed_links_account": _(
-        "Several links were asked for this address already. Look for our mail, or try again in "
-        "%(wait)s."
+        "Several links were requested for this address already. Look for our e-mail, or try again "
+        "in %(wait)s."
     ),
     "rate_limited.reports": _("You've made a lot of reports today. Try again in %(wait)s."),
     "rate_limited.take_downs": _("Lots of requests came from your network. Try again in %(wait)s."),
@@ -99,7 +100,8 @@ _SENTENCES: Mapping[str, str] = {
     "rate_limited.uploads": _("You've sent a lot of photos. Try again in %(wait)s."),
     "rate_limited.searches": _("You've searched a lot today. Try again in %(wait)s."),
     "rate_limited.photo_searches": _(
-        "We've searched for %(most)s of your photos in 24 hours. You can add another in %(wait)s."
+        "We've searched with %(most)s of your photos in the last 24 hours. You can add another "
+        "in %(wait)s."
     ),
     "rate_limited.join_codes": _(
         "Lots of codes that don't work came from your network. Try again in %(wait)s."
@@ -110,7 +112,7 @@ _SENTENCES: Mapping[str, str] = {
         "You've downloaded your data several times today. Try again in %(wait)s."
     ),
     # Sending a photo
-    "photos_full": _("You have as many photos as you can. Delete one first."),
+    "photos_full": _("You can't keep any more photos. Delete one first."),
     "photos_waiting": _("Your other photos are still waiting. Try again when one is done."),
     "uploads_at_once": _("You're sending several photos at once. Wait until one has arrived."),
     "uploads_busy": _BUSY,
@@ -129,40 +131,11 @@ _SENTENCES: Mapping[str, str] = {
     ),
     "photo_missing": _("We've lost this photo. Add it again."),
     "face_not_asked": _("This photo isn't waiting for your answer any more."),
-    # The photo itself
-    "photo_rejected": _("We can't use this photo. Try another one."),
-    "image_damaged": _("This photo is damaged. Take or export it again."),
-    "image_too_large_pixels": _("This photo has too many pixels. Use one of up to 51 megapixels."),
-    "image_too_small": _("This photo is too small. Use one of at least 160 pixels on each side."),
-    "image_bad_shape": _("This photo is too long and narrow. Crop it around yourself."),
-    "image_too_complex": _("We can't open this photo. Export it again as a JPEG."),
-    "image_timeout": _("We can't open this photo. Export it again as a JPEG."),
-    "no_face": _("We can't see a face. Face the camera, in good light."),
-    "several_faces": _("There's more than one face. Tell us which one is you."),
-    "another_person": _(
-        "This doesn't look like the person in your other photo, so nobody sees it yet."
-    ),
-    "photo_in_review": _("We'd like to look at this photo before anyone else sees it."),
-    "challenge_needed": _("One more step: show with your camera that this is you."),
-    "challenge_failed": _(
-        "That didn't work. Use your camera, in good light, and turn your head as asked."
-    ),
+    # The photo itself; the rest is in `photo_reasons`
     "challenge_failed.late": _("That took too long, or was started somewhere else. Try again."),
     "challenge_failed.face": _("Keep only your own face in the picture, in good light."),
     "challenge_failed.other_person": _("This doesn't look like the person in your photo."),
-    "photo_refused": _(
-        "We looked at this photo and can't use it. Delete it and add another one of you."
-    ),
     "face_unclear": _("We can't see your face well enough. Face the camera, in good light."),
-    "face_too_small": _("Your face is too small. Move closer, or crop the photo."),
-    "face_blurred": _("Your photo is blurry. Hold the phone still or wipe the lens."),
-    "face_too_dark": _("Your face is too dark. Turn towards a window or a lamp."),
-    "face_too_bright": _("Your face is too bright. Step out of the direct light."),
-    "face_turned": _("Your face is turned away. Look straight into the camera."),
-    "face_cut_off": _("Your face is cut off at the edge. Leave some space around it."),
-    "face_low_confidence": _(
-        "We can't make out your face. Face the camera, with nothing in front."
-    ),
     # Our side
     "job_cancelled": _("We stopped looking for this photo. Add it again later."),
     "job_failed": _OUR_PHOTO,
@@ -196,4 +169,7 @@ def _wait(seconds: float) -> str:
 
 
 def _sentence(code: str, case: str) -> str:
-    return gettext(_SENTENCES.get(f"{code}.{case}") or _SENTENCES.get(code, _OURS))
+    sentence = _SENTENCES.get(f"{code}.{case}") or _SENTENCES.get(code)
+    if sentence is None and code in REFUSALS:
+        return REFUSALS[code].sentence
+    return gettext(sentence or _OURS)

@@ -69,14 +69,14 @@ _TOLD_REPORTER = {
     "photo_erased": _("The photo is deleted. Thank you for telling us."),
     "person_erased": _("The account is deleted. Thank you for telling us."),
     "gone": _("The account doesn't exist any more."),
-    "restored": _("We looked at it again and took our decision back."),
+    "restored": _("We looked at it again and reversed our decision."),
 }
 _TOLD_REPORTER_ELSE = _("We looked at it and found no reason to act.")
 _TOLD_REPORTED = {
     "hidden": _("We've hidden a photo of yours."),
     "frozen": _("We've frozen your account."),
     "photo_erased": _("We've deleted a photo of yours."),
-    "restored": _("We took our decision back. Everything is as before."),
+    "restored": _("We reversed our decision. Everything is as before."),
     "dismissed": _("All is well. Everything is as before."),
 }
 

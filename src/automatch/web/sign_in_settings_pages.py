@@ -25,12 +25,12 @@ _NOTICES = {
     "email": _("We've sent a link to your old and your new address. Confirm both."),
     "new_email": _("We've sent a link to your new address. Confirm it there."),
     "asked": _(
-        "We've noted the change, but this installation can't send mail. Ask whoever runs it "
-        "for the links that confirm it."
+        "We've noted the change, but this site can't send e-mail. Ask whoever runs it for "
+        "the links that confirm it."
     ),
     "confirm": _("We've sent you a link. It can take a minute. Look in your spam folder too."),
     "asked_to_confirm": _(
-        "We've noted it, but this installation can't send mail. Ask whoever runs it for the link."
+        "We've noted it, but this site can't send e-mail. Ask whoever runs it for the link."
     ),
     "confirmed": _("Your e-mail address is confirmed."),
     "password": _("Your password is changed. You were signed out everywhere else."),

@@ -62,7 +62,7 @@ class Done:
             Deed.BLOCKED: _("Blocked. They aren't told."),
             Deed.REPORTED: _("Reported. We'll look at it, and you won't see each other."),
             Deed.SHOWN: _("You can see each other again."),
-            Deed.WITHDRAWN: _("Your report is taken back."),
+            Deed.WITHDRAWN: _("Your report is withdrawn."),
         }[self.deed]
 
     @property

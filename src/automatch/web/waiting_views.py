@@ -56,8 +56,7 @@ def find_waiting(
             _("Waiting for an answer"),
             _("Waiting for an answer"),
             _(
-                "You asked to be let in to %(school)s. Once you are, we'll look for your "
-                "look-alikes.",
+                "You asked to join %(school)s. Once you're in, we'll look for your look-alikes.",
                 school=school,
             ),
             "/profile/school",
