@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from PIL import ImageOps
 
+from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import parse_queries
 from tests.support.command import call_command, running_up
 from tests.support.homes import StoredHome
@@ -140,7 +141,9 @@ def test_step_1_both_jobs_are_there(site: Site) -> None:
         "process-match-jobs": ("* * * * *", True),
         "cleanup-match-jobs": ("0 3 * * *", True),
     }
-    assert all(f"'{site.url}/functions/" in j["command"] for j in jobs if "post" in j["command"])
+    assert all(
+        f"'{LEADING_SERVER}/functions/" in j["command"] for j in jobs if "post" in j["command"]
+    )
 
 
 def test_steps_2_and_3_make_a_job_that_works_with_the_key_of_the_setting(site: Site) -> None:
