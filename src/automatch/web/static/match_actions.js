@@ -54,16 +54,22 @@ async function hide(form, item) {
 async function report(link, item) {
   link.closest("details").open = false;
   const page = await fetch(link.href).then((response) => response.text()).catch(() => "");
-  const form = new DOMParser().parseFromString(page, "text/html").querySelector("main form");
+  const main = new DOMParser().parseFromString(page, "text/html").querySelector("main");
+  const form = main?.querySelector("form");
   if (!form) return location.assign(link.href);
   const dialog = document.createElement("dialog");
   dialog.className = "dialog";
   dialog.setAttribute("aria-label", link.textContent);
   form.classList.remove("panel");
-  dialog.append(form);
+  const head = main.querySelector(".sheet-head");
+  dialog.append(head, form);
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  head.querySelector("a").addEventListener("click", (event) => {
+    event.preventDefault();
+    dialog.close();
+  });
   const wrong = document.createElement("p");
   wrong.className = "field-error";
   wrong.role = "alert";
