@@ -56,9 +56,9 @@ def test_job_says_where_it_is(templates: Environment, values: Any, headline: str
     ("language", "code", "told"),
     [
         ("en", None, "You've added this photo already."),
-        ("en", "face_blurred", "already. Your photo is blurry. Hold the phone still"),
+        ("en", "face_blurred", "already. Blurry. Hold the phone still"),
         ("vi", None, "Bạn đã thêm ảnh này rồi."),
-        ("vi", "several_faces", "Bạn đã thêm ảnh này rồi. Có nhiều hơn một khuôn mặt."),
+        ("vi", "several_faces", "Bạn đã thêm ảnh này rồi. Nhiều hơn một khuôn mặt."),
     ],
 )
 def test_photo_that_was_sent_before_is_told_of_in_the_words_of_the_page(
