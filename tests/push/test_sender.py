@@ -60,7 +60,7 @@ def sender(db: Database, service: PushService, hosts: str = "localhost:*") -> Pu
     )
 
 
-async def person_with(database: OwnedDatabase, service: PushService, device: Device) -> UUID:
+async def person_with(database: OwnedDatabase, address: str, device: Device) -> UUID:
     """Return a person who has a new look-alike, and is to be told on a device."""
     person = uuid4()
     async with await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as conn:
@@ -70,7 +70,7 @@ async def person_with(database: OwnedDatabase, service: PushService, device: Dev
         await conn.execute(
             "insert into automatch.push_subscriptions"
             " (profile_id, endpoint, p256dh, auth, language) values (%s, %s, %s, %s, 'en')",
-            [person, service.address, *device.keys.values()],
+            [person, address, *device.keys.values()],
         )
         await add_matches(database, str(person), await add_own_face(database, str(person)))
         await conn.execute(
@@ -91,7 +91,7 @@ async def test_device_reads_that_there_is_news_and_nothing_of_whom(
     db: Database, database: OwnedDatabase, service: PushService
 ) -> None:
     device = Device()
-    await person_with(database, service, device)
+    await person_with(database, service.address, device)
 
     with structlog.testing.capture_logs() as logs:
         assert await sender(db, service).send_some() == 1
@@ -127,7 +127,7 @@ async def test_answer_of_the_push_service_decides(
     status: int,
     left: list[tuple[int, bool]],
 ) -> None:
-    await person_with(database, service, Device())
+    await person_with(database, service.address, Device())
     service.status = status
 
     await sender(db, service).send_some()
@@ -139,12 +139,35 @@ async def test_answer_of_the_push_service_decides(
 async def test_nothing_is_sent_to_an_address_that_is_no_push_service(
     db: Database, database: OwnedDatabase, service: PushService
 ) -> None:
-    await person_with(database, service, Device())
+    await person_with(database, service.address, Device())
 
     assert await sender(db, service, HOSTS).send_some() == 1
 
     assert service.requests == []
     assert await devices(database) == []
+
+
+async def test_device_that_cannot_be_told_holds_up_no_other(
+    db: Database, database: OwnedDatabase
+) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "bad.example":
+            raise httpx2.InvalidURL("a host that no network knows")
+        return httpx2.Response(201)
+
+    for host in ("bad.example", "good.example"):
+        await person_with(database, f"https://{host}/x", Device())
+    pushes = PushSender(
+        db,
+        WebPush(*key_pair(SECRET), subscriber="push@match.example.org", ttl=60),
+        lambda: httpx2.AsyncClient(transport=httpx2.MockTransport(answer)),
+        hosts="*.example",
+        quiet=timedelta(0),
+    )
+
+    assert await pushes.send_some() == 2
+
+    assert sorted(await devices(database)) == [(0, False), (1, True)]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +185,10 @@ async def test_nothing_is_sent_to_an_address_that_is_no_push_service(
         ("https://localhost/x", False),
         ("https://[::1]/x", False),
         ("https://push.apple.com:99999/", False),
+        ("https://fcm.googleapis.com/\u0001", False),
+        ("https://fcm.googleapis.com/\x7f", False),
+        ("https://\u00ad.push.apple.com/", False),
+        ("https://127.0.0.1\\.push.apple.com/", False),
     ],
 )
 def test_push_services_are_known_by_name(address: str, is_one: bool) -> None:

@@ -16,9 +16,9 @@ KEYS = ("k" * 87, "a" * 22)
 TAKE = "select news, is_mutual, position, id from public.take_pushes(10, '5 minutes', '0 seconds')"
 
 
-def subscribe(conn, person, endpoint="https://push.example/1"):
+def subscribe(conn, person, endpoint="https://push.example/1", keys=KEYS):
     with acting(conn, person):
-        conn.execute("select public.save_push_subscription(%s, %s, %s, 'en')", [endpoint, *KEYS])
+        conn.execute("select public.save_push_subscription(%s, %s, %s, 'en')", [endpoint, *keys])
 
 
 def take(conn):
@@ -115,6 +115,33 @@ def test_both_sides_of_a_like_are_told_and_one_alone_nobody(conn, pair):
     assert sorted(mutual for _, mutual in tell(conn)) == [True, True]
 
 
+def test_like_that_is_not_to_be_told_costs_no_attempt(conn, pair):
+    she, he = pair
+    build.a_match(conn, she[1])
+    subscribe(conn, she[0])
+    conn.execute("update automatch.push_subscriptions set told_at = told_at - interval '1 s'")
+    say_like(conn, she[0], he[0])
+    say_like(conn, he[0], she[0])
+    conn.execute("update public.profiles set discoverable = false where id = %s", [he[0]])
+
+    assert tell(conn) == []
+    attempts = "select attempts from automatch.push_subscriptions where run_at <= automatch.now()"
+    assert one(conn, attempts) == 0
+    due = "select told_at from automatch.push_subscriptions"
+    assert one(conn, due) == one(conn, "select told_at from automatch.likes limit 1")
+
+
+def test_attempts_have_an_end(conn, pair):
+    she, _ = pair
+    subscribe(conn, she[0])
+    build.a_match(conn, she[1])
+    conn.execute("update automatch.push_subscriptions set attempts = 32767")
+
+    assert take(conn) == [(1, False)]
+
+    assert one(conn, "select attempts from automatch.push_subscriptions") == 100
+
+
 def test_device_belongs_to_whoever_signed_in_on_it_last(conn, pair):
     she, he = pair
     subscribe(conn, she[0])
@@ -131,6 +158,48 @@ def test_device_of_an_ended_session_is_forgotten(conn, pair):
 
     assert tell(conn) == []
     assert one(conn, "select count(*) from automatch.push_subscriptions") == 0
+
+
+@pytest.mark.parametrize("keys", [("K" * 87, KEYS[1]), (KEYS[0], "A" * 22)])
+def test_device_is_taken_over_by_nobody_who_knows_only_its_address(conn, pair, keys):
+    she, he = pair
+    subscribe(conn, she[0])
+
+    with pytest.raises(psycopg.Error, match="somebody else's"), conn.transaction():
+        subscribe(conn, he[0], keys=keys)
+    assert one(conn, "select profile_id from automatch.push_subscriptions") == she[0]
+    subscribe(conn, she[0], keys=keys)
+
+    assert one(conn, "select p256dh || auth from automatch.push_subscriptions") == "".join(keys)
+
+
+def subscribe_from_elsewhere(conn, person):
+    """Ask in a session that another server keeps."""
+    with acting(conn, person, session=uuid4(), external=True):
+        conn.execute("select public.save_push_subscription('https://a.b', %s, %s, 'en')", KEYS)
+
+
+def clean_up(conn):
+    ages = ", ".join(["'100 years'"] * 8)
+    conn.execute(f"select public.delete_expired_rows({ages})")
+    return one(conn, "select count(*) from automatch.push_subscriptions")
+
+
+def test_device_of_a_session_that_nobody_here_knows_is_forgotten_unless_renewed(conn, pair):
+    she, _ = pair
+    subscribe_from_elsewhere(conn, she[0])
+    build.a_match(conn, she[1])
+    assert tell(conn) == [(1, False)]
+    age = (
+        "update automatch.push_subscriptions set renewed_at = automatch.now() - interval '31 days'"
+    )
+
+    conn.execute(age)
+    subscribe_from_elsewhere(conn, she[0])
+    assert clean_up(conn) == 1
+    conn.execute(age)
+
+    assert clean_up(conn) == 0
 
 
 @pytest.mark.parametrize("endpoint", ["http://push.example/1", "https://" + "x" * 1000])

@@ -86,11 +86,14 @@ def acting(
     role: str = "authenticated",
     *,
     session: UUID | None = None,
+    external: bool = False,
 ) -> Iterator[psycopg.Connection]:
     """Act as somebody inside the open transaction, and as the login again afterwards."""
     claims = {"role": role, **({"sub": str(person)} if person else {})}
     if session is not None:
         claims["session_id"] = str(session)
+    if external:
+        claims["external"] = True
     # Opens a transaction where none is open, so that what follows is a savepoint in it.
     conn.execute("select")
     with conn.transaction():

@@ -68,3 +68,9 @@ async def test_signing_out_has_the_browser_erase_what_it_keeps(server: System) -
         answer = await client.post("/sign-out", follow_redirects=False)
 
     assert answer.headers["clear-site-data"] == '"cache", "storage"'
+    ended = [cookie for cookie in answer.headers.get_list("set-cookie") if "Max-Age=0" in cookie]
+    assert {cookie.partition("=")[0] for cookie in ended} == {
+        "automatch_access",
+        "automatch_refresh",
+        "automatch_done",
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from fnmatch import fnmatch
@@ -41,6 +42,7 @@ _DELAYS_S = (60, 300, 1800, 7200, 21600)
 _GONE = {404, 410}
 _REFUSED = {400, 401, 403, 413}
 """The subscription was made for another key, or never worked."""
+_HOST = re.compile(r"[a-z0-9.-]+")
 
 log = structlog.get_logger(__name__)
 
@@ -48,14 +50,15 @@ log = structlog.get_logger(__name__)
 def is_push_address(endpoint: str, hosts: str) -> bool:
     """Tell whether an address leads to one of the push services in *hosts*."""
     try:
-        parts = urlsplit(endpoint)
-        default = parts.port in {None, 443}
-    except ValueError:
+        # As the client that sends will read it.
+        url = httpx2.URL(endpoint)
+    except (httpx2.InvalidURL, ValueError):
         return False
-    host = (parts.hostname or "") if default else parts.netloc
+    host = url.host if url.port is None else f"{url.host}:{url.port}"
     return (
-        parts.scheme == "https"
-        and parts.username is None
+        url.scheme == "https"
+        and not url.userinfo
+        and _HOST.fullmatch(url.host) is not None
         and any(fnmatch(host, pattern) for pattern in hosts.split())
     )
 
@@ -110,12 +113,23 @@ class PushSender:
             pushes = await notifications.take_pushes(conn, _BATCH, _LEASE)
         if pushes:
             async with self._client() as client:
-                await asyncio.gather(*(self._tell(client, push) for push in pushes))
+                told = await asyncio.gather(
+                    *(self._tell(client, push) for push in pushes), return_exceptions=True
+                )
+            # What the database refuses for one is raised when the others are told.
+            for failure in told:
+                if failure is not None:
+                    raise failure
         return len(pushes)
 
     async def _tell(self, client: httpx2.AsyncClient, push: Push) -> None:
+        status = None
         async with self._at_once:
-            status = await self._send(client, push)
+            try:
+                status = await self._send(client, push)
+            except Exception as exc:
+                # One that cannot be told must not hold up all others. The text may name the device.
+                log.warning("device could not be told", error=type(exc).__name__)
         if status is not None and status < 300:
             async with self._db.connection() as conn:
                 await notifications.finish_push(conn, push, self._quiet)

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import CallerDep, ServicesDep
+from automatch.http.deps import ServicesDep
 from automatch.services.profiles import unhide_person
 from automatch.services.rate_limits import Limit
 from automatch.store import feed
-from automatch.web.pages import PageRoute, tell
+from automatch.web.pages import PageRoute, SenderDep, tell
 from automatch.web.undo import Deed
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -21,7 +21,7 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 @router.post("/people/{profile_id}/like")
 @declare(Access.PAGE_COOKIE, limits=(Limit.LIKES,))
 async def like(
-    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    profile_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Like a person."""
     async with services.db.as_user(caller.claims) as conn:
@@ -32,7 +32,7 @@ async def like(
 @router.post("/people/{profile_id}/unlike")
 @declare(Access.PAGE_COOKIE)
 async def unlike(
-    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    profile_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Take a like back."""
     async with services.db.as_user(caller.claims) as conn:
@@ -43,7 +43,7 @@ async def unlike(
 @router.post("/matches/{match_id}/dismiss")
 @declare(Access.PAGE_COOKIE)
 async def dismiss(
-    match_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    match_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Say that a match is not a look-alike."""
     async with services.db.as_user(caller.claims) as conn:
@@ -54,7 +54,7 @@ async def dismiss(
 @router.post("/people/{profile_id}/block")
 @declare(Access.PAGE_COOKIE)
 async def block(
-    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    profile_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Block a person: neither sees the other."""
     async with services.db.as_user(caller.claims) as conn:
@@ -65,7 +65,7 @@ async def block(
 @router.post("/people/{profile_id}/show-again")
 @declare(Access.PAGE_COOKIE)
 async def show_again(
-    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    profile_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Show a person again who was blocked, dismissed or both."""
     await unhide_person(services.db, caller.claims, profile_id)
@@ -75,7 +75,7 @@ async def show_again(
 @router.post("/reports/{case_id}/withdraw")
 @declare(Access.PAGE_COOKIE)
 async def withdraw_report(
-    case_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    case_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Take back a report that was just made."""
     await services.reports.withdraw(caller.claims, case_id)

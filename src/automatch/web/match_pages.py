@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated
@@ -51,7 +52,8 @@ async def match(
         return PageResponse(
             GonePage(title=_("This look-alike is gone"), order=order), HTTPStatus.NOT_FOUND
         )
-    return show_page(MatchPage.from_view(view, order, since=int(began.timestamp())))
+    page = MatchPage.from_view(view, order, since=int(began.timestamp()))
+    return show_page(replace(page, person_id=caller.id))
 
 
 @router.post("/feed/seen")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment
@@ -21,9 +21,9 @@ from starlette.types import Receive, Scope, Send
 from automatch.errors import AutomatchError
 from automatch.errors.auth import AuthError
 from automatch.errors.job import ProfileNotFoundError
-from automatch.errors.request import NotFoundError
+from automatch.errors.request import ForbiddenError, NotFoundError
 from automatch.errors.upload import BodyMalformedError
-from automatch.http.deps import Services, services_of
+from automatch.http.deps import Caller, CallerDep, Services, services_of
 from automatch.http.errors import error_response, headers_of, status_of
 from automatch.services.accounts import Session
 from automatch.web.language import gettext as _
@@ -148,6 +148,22 @@ def tell(
     response = go_to(back)
     response.headers.append("set-cookie", remember_done(services, done))
     return response
+
+
+def sender_of(caller: CallerDep, person: UUID | None = None) -> Caller:
+    """Return who sends a form; *person* is for whom the page was written that it comes from.
+
+    Raises:
+        ForbiddenError: somebody else has signed in since, in another tab.
+    """
+    if person not in {None, caller.id}:
+        raise ForbiddenError(
+            "You are signed in as somebody else now. Load the page again.", case="other_person"
+        )
+    return caller
+
+
+SenderDep = Annotated[Caller, Depends(sender_of)]
 
 
 def signed_in(services: Services, session: Session, path: str = "/feed") -> Response:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from automatch.errors.photo import PhotoRejectedError
-from automatch.errors.request import ForbiddenError, InputInvalidError, RequestError
+from automatch.errors.request import InputInvalidError, RequestError
 from automatch.errors.store import QueueFullError, StorageFullError
 from automatch.errors.upload import UploadError
 from automatch.http.declaration import Access, declare, photo_body
@@ -29,7 +29,7 @@ from automatch.services.rate_limits import Limit
 from automatch.store import faces
 from automatch.web.language import gettext as _
 from automatch.web.own_photos import JobItem, PhotosPage, describe_upload
-from automatch.web.pages import PageRoute, go_to, read_form, show, wants_json
+from automatch.web.pages import PageRoute, go_to, read_form, sender_of, show, wants_json
 from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
 from automatch.web.waiting_views import find_waiting
@@ -67,16 +67,9 @@ async def upload_address() -> Response:
 async def upload(
     request: Request, caller: CallerDep, services: ServicesDep, person: UUID | None = None
 ) -> Response:
-    """Accept a photo; a script gets the API's answer in the page's words, a browser the feed.
-
-    *person* is whose page sent it: somebody else may have signed in since, in another tab.
-    """
+    """Accept a photo; a script gets the API's answer in the page's words, a browser the feed."""
     try:
-        if person not in {None, caller.id}:
-            raise ForbiddenError(
-                "You are signed in as somebody else now. Load the page again.",
-                case="other_person",
-            )
+        sender_of(caller, person)
         await services.uploads.check_allowed(caller.claims)
         accepted = await services.uploads.accept(caller.claims, await read_photo(request))
     except (

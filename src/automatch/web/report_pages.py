@@ -17,6 +17,7 @@ from automatch.services.validators import normalize_email
 from automatch.web.language import gettext as _
 from automatch.web.pages import (
     PageRoute,
+    SenderDep,
     go_to,
     is_signed_in,
     read_form,
@@ -49,7 +50,7 @@ async def report_form(profile_id: UUID, caller: CallerDep, services: ServicesDep
 @router.post("/people/{profile_id}/report")
 @declare(Access.PAGE_COOKIE, limits=(Limit.REPORTS,))
 async def report(
-    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+    profile_id: UUID, request: Request, caller: SenderDep, services: ServicesDep
 ) -> Response:
     """Report somebody of the feed, who leaves it at once."""
     form = await read_form(request)

@@ -27,6 +27,8 @@ from automatch.settings import Settings
 
 _ACCESS = "automatch_access"
 _REFRESH = "automatch_refresh"
+DONE_COOKIE = "automatch_done"
+"""What was just done, for the next page to tell."""
 _LANGUAGE_LIFE_S = 365 * 86400
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
@@ -97,7 +99,7 @@ class CookieSession:
     def clear(self, response: Response) -> Response:
         """Sign someone out, and have the browser erase what it keeps; others may use it next."""
         response.headers["clear-site-data"] = '"cache", "storage"'
-        for cookie in self.forget():
+        for cookie in (*self.forget(), self._cookie(DONE_COOKIE, "", 0)):
             response.headers.append("set-cookie", cookie)
         return response
 

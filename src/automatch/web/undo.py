@@ -14,9 +14,8 @@ from fastapi import Request
 
 from automatch.http.deps import Services
 from automatch.web.language import gettext as _
-from automatch.web.session import write_cookie
+from automatch.web.session import DONE_COOKIE, write_cookie
 
-_COOKIE = "automatch_done"
 _LIFE_S = 15
 """The ten seconds of a toast, and the way there."""
 
@@ -75,12 +74,12 @@ class Done:
 def remember_done(services: Services, done: Done) -> str:
     """Return the `Set-Cookie` value by which the next page tells it."""
     value = f"{done.deed}.{done.object_id}"
-    return write_cookie(services.settings, _COOKIE, value, _LIFE_S)
+    return write_cookie(services.settings, DONE_COOKIE, value, _LIFE_S)
 
 
 def read_done(request: Request) -> Done | None:
     """Return what the page before has done; a cookie that says anything else says nothing."""
-    deed, _dot, object_id = request.cookies.get(_COOKIE, "").partition(".")
+    deed, _dot, object_id = request.cookies.get(DONE_COOKIE, "").partition(".")
     try:
         return Done(Deed(deed), UUID(object_id))
     except ValueError:
@@ -89,4 +88,4 @@ def read_done(request: Request) -> Done | None:
 
 def forget_done(services: Services) -> str:
     """Return the `Set-Cookie` value with which a page tells it once."""
-    return write_cookie(services.settings, _COOKIE, "", 0)
+    return write_cookie(services.settings, DONE_COOKIE, "", 0)

@@ -145,6 +145,22 @@ async def test_script_is_told_what_was_done_and_where_to_undo_it(server: System)
             assert (nobody.status_code, nobody.json()["error"]["code"]) == (404, "not_found")
 
 
+async def test_page_of_one_person_does_nothing_for_another(server: System) -> None:
+    she, he = await a_pair(server)
+    async with browser(server) as client:
+        feed = await sign_in(client, she)
+        client.headers["accept"] = "application/json"
+        acts = set(re.findall(r'action="(/(?:people|matches)/[^"]+)"', feed.text))
+        for act in (*acts, f"/people/{he.id}/unlike", f"/people/{he.id}/show-again"):
+            other = await client.post(f"{act}?person={he.id}")
+            assert (other.status_code, other.json()["error"]["code"]) == (403, "forbidden"), act
+        for act in (f"/people/{he.id}/report", f"/reports/{uuid4()}/withdraw"):
+            other = await client.post(f"{act}?person={he.id}", data={"reason": "fake"})
+            assert other.status_code == 403, act
+        own = await client.post(f"/people/{he.id}/like?person={she.id}")
+        assert own.json()["deed"] == "liked"
+
+
 async def test_cookie_of_somebody_elses_making_tells_nothing(server: System) -> None:
     she = await server.join()
     async with browser(server) as client:

@@ -16,7 +16,8 @@ begin
             case r.relation
                 when 'automatch.audit_log' then 'automatch.is_audit_over(object_id, $1)'
                 when 'automatch.push_subscriptions'
-                    then 'not public.is_session_live(jsonb_build_object(''sub'', profile_id, ''session_id'', session_id))'
+                    then '(session_id is null and renewed_at < $1 - interval ''30 days'''
+                        ' or not public.is_session_live(jsonb_build_object(''sub'', profile_id, ''session_id'', session_id)))'
                 else 'true'
             end as condition
         from (values
@@ -35,7 +36,7 @@ begin
             ('automatch.bans', 'ends_at', '0 seconds'),
             ('automatch.backup_runs', 'started_at', '1 year'),
             ('automatch.photo_views', 'first_at', p_photo_views),
-            ('automatch.push_subscriptions', 'created_at', '0 seconds'),
+            ('automatch.push_subscriptions', 'renewed_at', '0 seconds'),
             ('automatch.cases', 'unproven_until', '0 seconds'),
             ('automatch.cases', 'decided_at', p_cases),
             ('automatch.case_messages', 'closed_at', p_case_texts),

@@ -6,13 +6,13 @@
 create table automatch.push_subscriptions (
     id uuid primary key default gen_random_uuid(),
     profile_id uuid not null references public.profiles (id) on delete cascade,
-    -- No foreign key: another server may keep the sessions.
+    -- No foreign key: another server may keep the sessions. Null where none here knows when it ends.
     session_id uuid,
     endpoint text not null,
     p256dh text not null,
     auth text not null,
     language text not null,
-    created_at timestamptz not null default automatch.now(),
+    renewed_at timestamptz not null default automatch.now(),
     told_at timestamptz not null default automatch.now(),
     told_position bigint not null default 0,
     run_at timestamptz not null default automatch.now(),
@@ -22,7 +22,8 @@ create table automatch.push_subscriptions (
     constraint keys_are_short check (length(p256dh) between 80 and 100 and length(auth) between 20 and 40)
 );
 comment on table automatch.push_subscriptions is
-    'Devices that a person asked to be told on. One belongs to the session in which it was asked, and ends with it.';
+    'Devices that a person asked to be told on. One belongs to the session in which it was asked, and ends with it; or 30 '
+    'days after it was renewed, where nobody here knows when the session ends.';
 comment on column automatch.push_subscriptions.endpoint is 'Whoever has it and the two keys may send to the device.';
 create index push_subscriptions_profile_idx on automatch.push_subscriptions (profile_id);
 create index push_subscriptions_run_idx on automatch.push_subscriptions (run_at);
@@ -65,19 +66,28 @@ begin
     end if;
     insert into automatch.push_subscriptions as s (profile_id, session_id, endpoint, p256dh, auth, language, told_position)
     values (
-        v_me, (automatch.claims() ->> 'session_id')::uuid, p_endpoint, p_p256dh, p_auth, p_language,
+        v_me,
+        case
+            when (automatch.claims() ->> 'external')::boolean and not public.is_session_live(automatch.claims() - 'external') then null
+            else (automatch.claims() ->> 'session_id')::uuid
+        end,
+        p_endpoint, p_p256dh, p_auth, p_language,
         coalesce((select h.last_position from automatch.feed_counters as h where h.profile_id = v_me), 0)
     )
-    -- The device may have been somebody else's, who is told on it no more.
+    -- The device may have been somebody else's, who is told on it no more. Its browser knows the keys.
     on conflict on constraint endpoint_is_single do update
         set profile_id = excluded.profile_id, session_id = excluded.session_id, p256dh = excluded.p256dh,
             auth = excluded.auth, language = excluded.language, told_position = excluded.told_position, told_at = automatch.now(),
-            run_at = automatch.now(), attempts = 0;
+            run_at = automatch.now(), attempts = 0, renewed_at = automatch.now()
+        where s.profile_id = excluded.profile_id or (s.p256dh, s.auth) = (excluded.p256dh, excluded.auth);
+    if not found then
+        perform automatch.raise_error('forbidden', 'This device is somebody else''s.');
+    end if;
     -- Browsers give a new endpoint now and then.
     delete from automatch.push_subscriptions as s
     where s.profile_id = v_me and s.id not in (
         select n.id from automatch.push_subscriptions as n
-        where n.profile_id = v_me order by n.created_at desc, n.id limit 10
+        where n.profile_id = v_me order by n.renewed_at desc, n.id limit 10
     );
 end
 $$;
@@ -151,14 +161,14 @@ begin
                       and e.created_at > automatch.now() - p_settle
                 ),
                 h.last_position
-            ) as upto
+            ) as upto,
+            liked.told_at as liked_at
         from automatch.push_subscriptions as s
         join automatch.feed_counters as h on h.profile_id = s.profile_id
-        where s.run_at <= automatch.now()
-          and (
-              h.last_position > s.told_position
-              or exists (select from automatch.likes as l where l.profile_id = s.profile_id and l.told_at > s.told_at)
-          )
+        cross join lateral (
+            select max(l.told_at) as told_at from automatch.likes as l where l.profile_id = s.profile_id and l.mutual
+        ) as liked
+        where s.run_at <= automatch.now() and (h.last_position > s.told_position or liked.told_at > s.told_at)
         order by s.run_at
         limit p_limit
         for update of s skip locked
@@ -181,9 +191,12 @@ begin
     ),
     taken as (
         update automatch.push_subscriptions as s
-        set run_at = automatch.now() + p_lease, attempts = s.attempts + 1,
-            told_position = case when f.news = 0 and not f.is_mutual then greatest(s.told_position, f.upto) else s.told_position end
-        from found as f
+        -- With nothing to tell now, there is nothing either until what is too young has settled.
+        set run_at = automatch.now() + case when f.is_news then p_lease else p_settle end,
+            attempts = case when f.is_news then least(s.attempts + 1, 100) else 0 end,
+            told_position = case when f.is_news then s.told_position else greatest(s.told_position, f.upto) end,
+            told_at = case when f.is_news then s.told_at else greatest(s.told_at, f.liked_at) end
+        from (select n.*, n.news > 0 or n.is_mutual as is_news from found as n) as f
         where s.id = f.due_id
         returning s.id as taken_id, s.endpoint, s.p256dh, s.auth, s.language, s.attempts
     )

@@ -131,7 +131,7 @@ as $$
     where h.profile_id = p_profile_id
     union all
     select 'devices_told', jsonb_build_object(
-        'push_service', split_part(s.endpoint, '/', 3), 'created_at', s.created_at, 'told_at', s.told_at
+        'push_service', split_part(s.endpoint, '/', 3), 'renewed_at', s.renewed_at, 'told_at', s.told_at
     )
     from automatch.push_subscriptions as s
     where s.profile_id = p_profile_id

@@ -1,6 +1,7 @@
 // A photo that is dropped anywhere on a page is sent; on every page, for whoever is signed in.
 
 import { forgetAll, keep, listKept, person } from "./kept_photos.js";
+import { list as listActs } from "./outbox.js";
 import { text } from "./texts.js";
 
 const ERASING = 'form[action="/sign-out"], form[action="/account/delete/confirm"], form[action="/consent/withdraw"]';
@@ -31,6 +32,7 @@ async function eraseThenSubmit(event) {
 }
 
 listKept();
+listActs();
 if (person) {
   document.addEventListener("submit", eraseThenSubmit);
   document.addEventListener("dragover", (event) => {

@@ -1,5 +1,7 @@
 // Turns notifications on this device on and off. The browser asks for leave only after a tap.
 
+const OWNER = "automatch-push";
+const { person } = document.body.dataset;
 const part = document.getElementById("push");
 const start = document.getElementById("push-start");
 const stop = document.getElementById("push-stop");
@@ -23,7 +25,9 @@ function show(name) {
 
 async function subscribe(manager) {
   const options = { userVisibleOnly: true, applicationServerKey: keyBytes() };
-  await send("/notifications/devices", await manager.subscribe(options));
+  const device = await manager.subscribe(options);
+  localStorage.setItem(OWNER, person);
+  await send("/notifications/devices", device);
 }
 
 async function run() {
@@ -46,9 +50,10 @@ async function run() {
   const device = await manager.getSubscription();
   const key = device && new Uint8Array(device.options.applicationServerKey ?? []);
   // The installation may have a new key, or somebody else was told on this device.
-  if (device && String(key) !== String(keyBytes())) await device.unsubscribe();
-  else if (device) await subscribe(manager);
-  show(Notification.permission === "denied" ? "blocked" : device && String(key) === String(keyBytes()) ? "on" : "off");
+  const isOwn = device && String(key) === String(keyBytes()) && localStorage.getItem(OWNER) === person;
+  if (isOwn) await subscribe(manager);
+  else await device?.unsubscribe();
+  show(Notification.permission === "denied" ? "blocked" : isOwn ? "on" : "off");
 }
 
 const isSupported = "serviceWorker" in navigator && "PushManager" in window && "Notification" in window;

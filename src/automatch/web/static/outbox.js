@@ -30,29 +30,24 @@ async function transact(mode, work) {
 const drop = (act) => transact("readwrite", (store) => store.delete(act.id));
 
 // Somebody else may have used this browser before: what they did is not done for who uses it now.
-async function list() {
+export async function list() {
   const own = [];
   for (const act of await transact("readonly", (store) => store.getAll()).catch(() => [])) {
-    if (act.person !== person || Date.now() - act.at > LIFE_MS) await drop(act);
-    else own.push(act);
+    const isOld = Math.abs(Date.now() - act.at) > LIFE_MS;
+    if (isOld || (person && act.person !== person)) await drop(act);
+    else if (person) own.push(act);
   }
   return own;
 }
 
+// Somebody else may have signed in since, in another tab: then the server refuses.
 export const post = (action, body) =>
-  fetch(action, { method: "POST", body, headers: { accept: "application/json" }, signal: AbortSignal.timeout(ANSWER_MS) });
-
-async function isStillSignedIn() {
-  const answer = await fetch(`/live?person=${person}`, { redirect: "manual", cache: "no-store" });
-  return answer.status === 204;
-}
+  fetch(`${action}?person=${person}`, { method: "POST", body, headers: { accept: "application/json" }, signal: AbortSignal.timeout(ANSWER_MS) });
 
 async function sendAll() {
-  const acts = await list();
-  if (!acts.length || !(await isStillSignedIn())) return;
-  for (const act of acts) {
+  for (const act of await list()) {
     const answer = await post(act.action, new URLSearchParams(act.fields));
-    if (answer.status === 429 || answer.status >= 500) return;
+    if ([401, 429].includes(answer.status) || answer.status >= 500) return;
     if (answer.ok) answers.set(act.id, await answer.json());
     await drop(act);
   }
