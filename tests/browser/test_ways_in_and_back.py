@@ -103,7 +103,7 @@ def test_people_come_in_and_back_by_mail(
     page.get_by_label("New e-mail").fill(HER_NEW)
     page.locator("#email_password").fill(PASSWORDS[1])
     page.get_by_role("button", name="Change e-mail").click()
-    follow(page, box, HER, subject="is to change")
+    follow(page, box, HER, subject="is about to change")
     page.get_by_role("button", name="Confirm").click()
     follow(page, box, HER_NEW, subject="Confirm your new e-mail address")
     page.get_by_role("button", name="Confirm").click()

@@ -162,7 +162,7 @@ async def test_hidden_people_can_be_shown_again_on_the_profile_page(system: Syst
         [job] = re.findall(r'data-job="([^"]+)"', sent.text)
         her = Person("", "", client.cookies["automatch_access"], system.client)
         await her.ended(job)
-        assert "You don't hide anybody." in text_of(await client.get("/profile/hidden"))
+        assert "You haven't hidden anyone." in text_of(await client.get("/profile/hidden"))
         await client.post(f"/people/{him.id}/block")
         page = await client.get("/profile/hidden")
         assert "Minh, blocked on" in " ".join(text_of(page).split())
