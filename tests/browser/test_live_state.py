@@ -90,6 +90,15 @@ def test_act_without_a_connection_is_sent_later_or_taken_back(
     assert phones.value(_LIKES, phones.email("Linh")) == 1
 
 
+def test_page_of_photos_connects_again_when_it_hears_nothing(phones: Phones, wire: Wire) -> None:
+    page = phones.join("Linh", "Female")
+    with page.expect_request("**/feed/stream*"):
+        page.goto(f"{wire.url}/photos")
+
+    with page.expect_request("**/feed/stream*", timeout=3 * _NOTICED_MS):
+        wire.is_cut = True
+
+
 def test_page_that_was_hidden_is_live_again_at_once(phones: Phones) -> None:
     page = phones.join("Linh", "Female")
     _state(page, "Live")

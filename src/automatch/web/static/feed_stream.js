@@ -10,6 +10,7 @@ async function checkSession() {
   if (answer?.type === "opaqueredirect") location.reload();
 }
 
+// Without a label the page stays silent about it.
 export function followFeed(addressNow, listeners, label) {
   let source, watch, retry, giveUp, state;
   let silentMs = SILENT_MS;
@@ -18,6 +19,7 @@ export function followFeed(addressNow, listeners, label) {
   function show(next) {
     if (next === state) return;
     state = next;
+    if (!label) return;
     const since = new Date(heardAt).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
     label.hidden = false;
     label.dataset.state = next;

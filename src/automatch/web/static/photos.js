@@ -1,10 +1,9 @@
 // Keeps the page of one's photos live. Without it a reload shows the same.
 
-const RETRY_MS = 5_000;
+import { followFeed } from "./feed_stream.js";
 
 const jobs = document.getElementById("jobs");
 const announcer = document.getElementById("announcer");
-let source;
 
 function onJob({ data }) {
   const template = document.createElement("template");
@@ -20,15 +19,4 @@ function onJob({ data }) {
   if (item.dataset.announce) announcer.textContent = item.dataset.announce;
 }
 
-function connect() {
-  source?.close();
-  // A browser opens only six connections to a server, so a hidden page must not hold one.
-  if (document.hidden) return;
-  source = new EventSource("/feed/stream");
-  source.addEventListener("job", onJob);
-  // The browser itself reconnects, unless the server refused.
-  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && setTimeout(connect, RETRY_MS));
-}
-
-document.addEventListener("visibilitychange", connect);
-connect();
+followFeed(() => "/feed/stream", { job: onJob });
