@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from automatch.errors.auth import TokenInvalidError
@@ -33,10 +33,11 @@ NEW_MATCHES = """
 DEEDS = {
     "block": "select public.block_profile(%(other)s)",
     "dismiss": "select public.dismiss_match((select m.id from public.matches as m limit 1))",
-    "like": "select public.like_match((select m.id from public.matches as m limit 1))",
+    "like": "select public.like_profile(%(other)s)",
     "see": "select public.mark_matches_seen(array(select m.id from public.matches as m limit 1))",
     "share": "select public.save_share('Hello', '@me')",
     "unblock": "select public.unblock_profile(%(other)s)",
+    "unlike": "select public.unlike_profile(%(other)s)",
     "hold": "select automatch.hold_face(f.id, 'reported') from public.faces as f"
     " where f.profile_id = %(person)s",
     "freeze": "select public.freeze_person(%(person)s, 'moderation')",
@@ -51,7 +52,8 @@ DEEDS = {
     "cancel": "select public.cancel_match_jobs(array(select j.id from public.match_jobs as j"
     " where j.user_id = %(person)s))",
 }
-BY_PERSON = {"block", "dismiss", "like", "see", "share", "unblock"}
+BY_PERSON = {"block", "dismiss", "like", "see", "share", "unblock", "unlike"}
+MUTUAL_LIKE = [("share", 0, 0), ("like", 0, WOMEN), ("like", WOMEN, 0)]
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +65,7 @@ def deeds(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 
 @settings(max_examples=20)
+@example(done=MUTUAL_LIKE, after=[0] * 6, over=set())
 @given(
     done=deeds(),
     after=st.lists(st.integers(0, 6), min_size=6, max_size=6),
@@ -98,7 +101,7 @@ def a_world(conn: psycopg.Connection) -> list[UUID]:
     people = [build.a_profile(conn) for _ in range(WOMEN)]
     people += [build.a_profile(conn, gender="male") for _ in range(MEN)]
     for seed, person in enumerate(people):
-        build.a_match(conn, build.a_face(conn, person, like(CENTER, 0.9, seed=seed)))
+        build.a_match(conn, build.a_face(conn, person, like(CENTER, 0.99, seed=seed)))
     return people
 
 
@@ -111,9 +114,10 @@ def do(conn: psycopg.Connection, deed: str, person: UUID, other: UUID) -> None:
                     conn.execute(statement, names)
             else:
                 conn.execute(statement, names)
-    except psycopg.Error:
+    except psycopg.Error as error:
         # Refused in this world, as blocking oneself is.
-        return
+        if error.sqlstate != "AM001":
+            raise
 
 
 def alone_as(conn: psycopg.Connection, person: UUID, after: int) -> list[list[tuple]]:
@@ -140,6 +144,20 @@ def of(alone: list[list[list[tuple]] | None], part: int) -> list[tuple]:
         if parts is not None
         for row in parts[part]
     ]
+
+
+def test_two_of_these_people_like_each_other(conn):
+    people = a_world(conn)
+    for deed, who, whom in MUTUAL_LIKE:
+        do(conn, deed, people[who], people[whom])
+
+    entries = many(
+        conn,
+        "read_feeds(%s::jsonb[], '{0}')",
+        [json.dumps({"role": "authenticated", "sub": str(people[WOMEN])})],
+    )
+
+    assert "@me" in [value for entry in entries for value in entry]
 
 
 def test_only_people_are_read_for(conn):
