@@ -142,17 +142,64 @@ def test_taking_a_like_back_takes_what_was_shared_from_both_at_once(conn, both):
         assert place < number, "the card stays where it is"
 
 
-def test_liking_again_is_no_news_a_second_time(conn, both):
-    she, he = both
-    told = one(conn, "select told_at from automatch.likes where profile_id = %s", he)
+def see(conn, person):
+    with acting(conn, person):
+        conn.execute("select public.mark_matches_seen(array(select id from public.matches))")
+
+
+def told(conn, person):
+    """Return what the three ways to a card say: that both liked once, and whether it is new."""
+    with acting(conn, person):
+        [match] = conn.execute("select match_id from public.feed_page()").fetchone()
+        found = {
+            conn.execute(f"select was_mutual, is_new from public.{query}").fetchone()
+            for query in ("feed_page()", "list_matches()", f"show_match('{match}')")
+        }
+    [says] = found
+    return says
+
+
+def test_that_both_liked_stays_told_until_it_is_seen_even_if_taken_back_at_once(conn, two):
+    she, he = two
+    say_like(conn, he, she)
+    for person in two:
+        see(conn, person)
+    say_like(conn, she, he)
     unlike(conn, she, he)
+
+    assert card(conn, he, she) == (True, False, None, None)
+    assert told(conn, he) == (True, True)
+    assert one(conn, "select told_at is not null from automatch.likes where profile_id = %s", he)
+    see(conn, he)
+    assert told(conn, he) == (False, False)
+
+
+def test_nobody_reads_again_what_is_shared_without_the_other_being_told_again(conn, both):
+    she, he = both
+    unlike(conn, she, he)
+    see(conn, he)
+    first = one(conn, "select told_at from automatch.likes where profile_id = %s", he)
     before = position(conn, he)
     assert say_like(conn, she, he) is True
 
-    [(number, _, mutual, sentence, place)] = news(conn, he, before)
-    assert (mutual, sentence) == (True, HERS[0])
-    assert place < number
-    assert conn.execute("select distinct told_at from automatch.likes").fetchall() == [(told,)]
+    [(number, _, mutual, _, place)] = news(conn, he, before)
+    assert (mutual, place) == (True, number), "news go to the top"
+    assert told(conn, he) == (False, True)
+    again = one(conn, "select told_at from automatch.likes where profile_id = %s", he)
+    assert again > first
+
+
+def test_person_likes_a_hundred_times_a_day_also_without_a_server(conn, two):
+    she, he = two
+    build.set_clock(conn, one(conn, "select automatch.now()"))
+    with acting(conn, she):
+        conn.execute(
+            "select public.like_profile(%(he)s), public.unlike_profile(%(he)s)"
+            " from generate_series(1, 100)",
+            {"he": he},
+        )
+    with refused("rate_limited"):
+        say_like(conn, she, he)
 
 
 def test_liking_twice_is_liking_once(conn, two):
@@ -254,17 +301,52 @@ def test_who_hides_cannot_find_out_who_likes_them(conn, two):
         say_like(conn, he, she)
 
 
-def test_undoing_at_once_searches_for_nothing(conn, two):
+@pytest.mark.parametrize("who_hides", [0, 1])
+@pytest.mark.parametrize("how", HIDES)
+def test_who_does_not_see_what_is_shared_sees_no_change_of_it(conn, both, how, who_hides):
+    she, he = both
+    HIDES[how][0](conn, both[who_hides], both[1 - who_hides])
+    before = all_that_he_can_read(conn, he)
+    share(conn, she, ("Moved to Zalo", None))
+    unlike(conn, she, he)
+
+    assert all_that_he_can_read(conn, he) == before
+
+
+def test_sharing_the_same_again_changes_nothing(conn, both):
+    she, he = both
+    before = all_that_he_can_read(conn, he)
+    share(conn, she, HERS)
+    assert all_that_he_can_read(conn, he) == before
+
+
+def report(conn, person, other):
+    with acting(conn, person):
+        conn.execute("select public.report_profile(%s, 'fake')", [other])
+
+
+@pytest.mark.parametrize("how", ["block", "dismissal", "report"])
+def test_who_hid_somebody_does_not_learn_that_they_hide_too(conn, both, how):
+    she, he = both
+    dismiss(conn, he, she)
+    before = all_that_he_can_read(conn, he)
+    hide, undo = HIDES[how] if how in HIDES else (report, HIDES["block"][1])
+    hide(conn, she, he)
+    assert all_that_he_can_read(conn, he) == before
+    undo(conn, she, he)
+    assert all_that_he_can_read(conn, he) == before
+
+
+def test_undoing_at_once_searches_for_nothing_whatever_the_other_does(conn, two):
     she, he = two
+    build.a_job(conn, build.a_face(conn, he, build.unit(0)))
     jobs = one(conn, "select count(*) from public.match_jobs")
     dismiss(conn, she, he)
     HIDES["dismissal"][1](conn, she, he)
     assert one(conn, "select count(*) from public.match_jobs") == jobs
 
     dismiss(conn, she, he)
-    conn.execute(
-        "update public.match_dismissals set created_at = created_at - interval '2 minutes'"
-    )
+    conn.execute("update public.match_dismissals set created_at = created_at - interval '1 minute'")
     HIDES["dismissal"][1](conn, she, he)
     assert one(conn, "select count(*) from public.match_jobs") == jobs + 1
 
@@ -335,9 +417,13 @@ def test_report_keeps_what_was_shared_for_the_operators_alone(conn, both):
         assert HIS[0] not in str(export(conn, person).get("reports"))
 
 
-def test_report_says_nothing_of_what_its_reporter_was_not_shown(conn, two):
+@pytest.mark.parametrize("why", ["one like", "hides"])
+def test_report_says_nothing_of_what_its_reporter_was_not_shown(conn, two, why):
     she, he = two
     say_like(conn, she, he)
+    if why == "hides":
+        say_like(conn, he, she)
+        HIDES["pause"][0](conn, she, he)
     with acting(conn, she):
         case = one(conn, "select public.report_profile(%s, 'harassment', 'rude')", he)
 

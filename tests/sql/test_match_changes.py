@@ -246,6 +246,8 @@ def hide(conn, says, other, how):
 
 def show_again(conn, says, other, how):
     name = "unblock_profile" if how == "block" else "undo_dismissal"
+    for table in ("profile_blocks", "match_dismissals"):
+        conn.execute(f"update public.{table} set created_at = created_at - interval '1 minute'")
     with acting(conn, says):
         conn.execute(f"select public.{name}(%s)", [other])
 

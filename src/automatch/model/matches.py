@@ -67,6 +67,8 @@ class FeedEntry:
     """Whether the viewer likes the person."""
     mutual: bool = False
     """Whether both do; before that, nobody is told of the other's like."""
+    was_mutual: bool = False
+    """Whether both did until the other took it back, which the viewer has not seen yet."""
     sentence: str | None = None
     """What the person shares, once both like."""
     handle: str | None = None

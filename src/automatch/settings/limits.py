@@ -55,7 +55,11 @@ class LimitSettings(SettingsGroup):
         description="Mailed links for one address, whether it has an account or not.",
     )
     reports: str = Field("10/day", pattern=RATES, description="Reports that one person makes.")
-    likes: str = Field("100/day", pattern=RATES, description="People that one person likes.")
+    likes: str = Field(
+        "100/day",
+        pattern=RATES,
+        description="People that one person likes; never more than 100 a day.",
+    )
     take_downs: str = Field(
         "10/day",
         pattern=RATES,

@@ -67,6 +67,8 @@ class Card:
     liked: bool = False
     mutual: bool = False
     """Whether both like each other: then the person's texts are shown."""
+    was_mutual: bool = False
+    """Whether both did, which the viewer is still to be told."""
     sentence: str | None = None
     handle: str | None = None
 
@@ -94,6 +96,7 @@ class Card:
             is_new=entry.is_new,
             liked=entry.liked,
             mutual=entry.mutual,
+            was_mutual=entry.was_mutual,
             sentence=entry.sentence,
             handle=entry.handle,
         )

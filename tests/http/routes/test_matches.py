@@ -81,6 +81,7 @@ async def test_match_tells_what_a_card_needs_and_no_exact_score(server: System) 
         "similarity",
         "liked",
         "mutual",
+        "was_mutual",
         "shared",
         "simulated",
         "created_at",

@@ -59,6 +59,8 @@ class MatchResponse(BaseModel):
     liked: bool
     """Whether the caller likes the person, who is told only once they like the caller too."""
     mutual: bool
+    was_mutual: bool
+    """Whether both did until the other took it back; false again once the match was seen."""
     shared: SharedTexts | None
     """What the person shares; null until both like, and when either takes it back."""
 
@@ -79,6 +81,7 @@ class MatchResponse(BaseModel):
             created_at=entry.created_at,
             liked=entry.liked,
             mutual=entry.mutual,
+            was_mutual=entry.was_mutual,
             shared=(
                 SharedTexts(sentence=entry.sentence, handle=entry.handle)
                 if entry.sentence or entry.handle

@@ -842,6 +842,21 @@ $$;
 comment on function public.charge_rate_limits(bytea[], integer[], double precision[]) is
     'Take one charge from each bucket and return 0; where one is empty, take none and return the seconds to wait.';
 
+create function automatch.charge_act(p_act text, p_count integer, p_message text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if public.charge_rate_limits(
+        array[sha256(convert_to(p_act || ' ' || automatch.uid(), 'UTF8'))], array[p_count], array[86400::float8]
+    ) > 0 then
+        perform automatch.raise_error('rate_limited', p_message);
+    end if;
+end
+$$;
+comment on function automatch.charge_act(text, integer, text) is
+    'Count an act of the caller, which people reach without a server too; an error when there were too many in a day. '
+    'After all other locks.';
+
 create function public.clean_up_rate_limits()
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6077,7 +6092,7 @@ comment on table automatch.likes is
     'profile_id likes other_profile_id. Kept while a block, a dismissal or a pause hides one of the two, and shown to nobody then.';
 comment on column automatch.likes.mutual is 'Whether the other likes them too; the same in both rows.';
 comment on column automatch.likes.told_at is
-    'When this person was first told that both do: what a notification is about. Liking again tells nobody again.';
+    'When this person was last told that both do: what a notification is about. The other cannot untell it by unliking.';
 create index likes_other_idx on automatch.likes (other_profile_id);
 create index likes_told_idx on automatch.likes (told_at);
 
@@ -6086,8 +6101,6 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_me constant uuid := automatch.uid();
-    v_told_at timestamptz;
-    v_is_told boolean;
 begin
     if not automatch.may_see(v_me, p_profile_id) or not exists (
         select from automatch.feed_entries as e
@@ -6105,16 +6118,17 @@ begin
     if not found then
         return (select l.mutual from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = p_profile_id);
     end if;
-    select coalesce(l.told_at, automatch.now()), l.told_at is not null into v_told_at, v_is_told
-    from automatch.likes as l where l.profile_id = p_profile_id and l.other_profile_id = v_me;
-    if not found then
+    perform automatch.charge_act('likes', 100, 'You''ve liked very many people today. Try again tomorrow.');
+    if not exists (
+        select from automatch.likes as l where l.profile_id = p_profile_id and l.other_profile_id = v_me
+    ) then
         return false;
     end if;
-    update automatch.likes as l set mutual = true, told_at = v_told_at
+    update automatch.likes as l set mutual = true, told_at = automatch.now()
     where (l.profile_id, l.other_profile_id) in ((v_me, p_profile_id), (p_profile_id, v_me));
-    -- News only the first time: who likes, unlikes and likes again must not come up again and again.
-    perform automatch.touch_feed_entries(v_me, array[p_profile_id], not v_is_told);
-    perform automatch.touch_feed_entries(p_profile_id, array[v_me], not v_is_told);
+    -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
+    perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
+    perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
     return true;
 end
 $$;
@@ -6142,7 +6156,7 @@ begin
 end
 $$;
 comment on function public.unlike_profile(uuid) is
-    'Take back a like, seen or not. What either shared with the other disappears again.';
+    'Take back a like, seen or not. What either shared with the other disappears again; that both did stays told.';
 
 -- 48_shares.sql
 
@@ -6185,8 +6199,15 @@ begin
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    if exists (
+        select from (values (v_me)) as me (id) left join automatch.shares as s on s.profile_id = me.id
+        where (s.sentence, s.handle) is not distinct from (v_sentence, v_handle)
+    ) then
+        return;
+    end if;
     v_others := array(select l.other_profile_id from automatch.likes as l where l.profile_id = v_me and l.mutual);
     perform automatch.lock_feeds(v_others);
+    perform automatch.charge_act('shares', 100, 'You''ve changed this very often today. Try again tomorrow.');
     delete from automatch.shares as s where s.profile_id = v_me;
     if v_sentence is not null or v_handle is not null then
         insert into automatch.shares (profile_id, sentence, handle) values (v_me, v_sentence, v_handle);
@@ -6436,6 +6457,7 @@ returns uuid language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 declare
     v_other uuid;
+    v_viewers uuid[];
 begin
     select case when m.profile_a_id = automatch.uid() then m.profile_b_id else m.profile_a_id end
     into v_other
@@ -6445,9 +6467,10 @@ begin
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     perform automatch.lock_both_profiles(automatch.uid(), v_other);
+    v_viewers := automatch.list_viewers(automatch.uid(), v_other);
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
-    perform automatch.refresh_feeds(automatch.uid(), v_other);
+    perform automatch.refresh_feeds(automatch.uid(), v_other, v_viewers);
     return v_other;
 end
 $$;
@@ -6456,6 +6479,8 @@ comment on function public.dismiss_match(uuid) is 'Hide the two of a match from 
 create function public.block_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_viewers uuid[];
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
     if not exists (
@@ -6465,22 +6490,23 @@ begin
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (automatch.uid(), p_profile_id) on conflict do nothing;
-    perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
+    perform automatch.refresh_feeds(automatch.uid(), p_profile_id, v_viewers);
 end
 $$;
 
-create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz)
+create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz, p_viewers uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
-    -- Undone at once, and nothing was searched for meanwhile: there is nothing to find.
-    if p_since > automatch.now() - interval '1 minute' and not exists (
+    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id, p_viewers);
+    -- Undone at once, as the page offers it, and nothing was searched for meanwhile: there is nothing to find. The other's
+    -- jobs are not asked: whether this searches would tell of them.
+    if p_since > automatch.now() - interval '20 seconds' and not exists (
         select from public.match_jobs as j
-        where j.user_id in (automatch.uid(), p_other_profile_id)
-          and (j.completed_at is null or j.completed_at > p_since)
+        where j.user_id = automatch.uid() and (j.completed_at is null or j.completed_at > p_since)
     ) then
         return;
     end if;
@@ -6489,25 +6515,28 @@ begin
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.unhide_profile(uuid, timestamptz) is
-    'Bring back the matches with a person whom the caller has hidden until now, and search again.';
+comment on function automatch.unhide_profile(uuid, timestamptz, uuid[]) is
+    'Bring back the matches with a person whom the caller has hidden until now, and search again. p_viewers: those of the '
+    'two who saw the other while it was hidden.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_since timestamptz;
+    v_viewers uuid[];
 begin
     -- For enqueue_searches(); after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id
     returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id, v_since);
+    perform automatch.unhide_profile(p_profile_id, v_since, v_viewers);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -6518,16 +6547,18 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 declare
     v_since timestamptz;
+    v_viewers uuid[];
 begin
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id
     returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id, v_since);
+    perform automatch.unhide_profile(p_profile_id, v_since, v_viewers);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';
@@ -6809,6 +6840,9 @@ begin
         select e.other_profile_id, row_number() over (order by e.position) as step
         from automatch.feed_entries as e
         where e.profile_id = p_profile_id and e.other_profile_id = any (p_other_profile_ids)
+          -- Or whoever is hidden from the other, or hides, would learn that something happened.
+          and automatch.may_see(e.profile_id, e.other_profile_id)
+          and automatch.may_see(e.other_profile_id, e.profile_id)
     ),
     counter as (
         update automatch.feed_counters as h
@@ -6817,7 +6851,8 @@ begin
         returning h.last_position - (select count(*) from placed) as before
     )
     update automatch.feed_entries as e
-    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end
+    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end,
+        seen_at = case when not p_is_news then e.seen_at end
     from placed as p cross join counter as c
     where e.profile_id = p_profile_id and e.other_profile_id = p.other_profile_id;
     if found then
@@ -6826,7 +6861,8 @@ begin
 end
 $$;
 comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
-    'Have open pages read some entries of a feed, which is locked, again; those that are news go to the top.';
+    'Have open pages read some entries of a feed, which is locked, again, of those where each sees the other; those that '
+    'are news go to the top and are new again.';
 
 create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void language sql security definer set search_path = pg_catalog, pg_temp
@@ -6842,14 +6878,32 @@ as $$
 $$;
 comment on function automatch.bump_feed_entries(uuid[]) is 'Move the entries that show these matches to the top.';
 
-create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
+create function automatch.list_viewers(p_profile_id uuid, p_other_profile_id uuid)
+returns uuid[] language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    return array(
+        select v.viewer
+        from (values (p_profile_id, p_other_profile_id), (p_other_profile_id, p_profile_id)) as v (viewer, other)
+        where automatch.may_see(v.viewer, v.other)
+    );
+end
+$$;
+comment on function automatch.list_viewers(uuid, uuid) is 'Which of two people see the other; locks both feeds.';
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_viewers uuid[];
     v_match_id uuid;
     v_side uuid;
 begin
     perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    if p_viewers is not null then
+        v_viewers := automatch.list_viewers(p_profile_id, p_other_profile_id);
+    end if;
     select m.id into v_match_id
     from public.matches as m
     where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
@@ -6857,6 +6911,7 @@ begin
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
+        continue when (v_side = any (p_viewers)) = (v_side = any (v_viewers));
         with moved as (
             update automatch.feed_counters as h
             set last_position = h.last_position + 1
@@ -6874,12 +6929,13 @@ begin
         from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
+        perform automatch.notify_feeds(array[v_side]);
     end loop;
-    perform automatch.notify_feeds(array[p_profile_id, p_other_profile_id]);
 end
 $$;
-comment on function automatch.refresh_feeds(uuid, uuid) is
-    'Show the best remaining match of two people in both feeds, or remove the card.';
+comment on function automatch.refresh_feeds(uuid, uuid, uuid[]) is
+    'Show the best remaining match of two people in both feeds, or remove the card. Given those who saw the other before, '
+    'only where that has changed: nobody is told of what changes nothing for them.';
 
 create function automatch.matches_deleted()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -6917,7 +6973,7 @@ create function public.feed_page(
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -6927,7 +6983,9 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
-        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle,
+        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false),
+        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
+        s.sentence, s.handle,
         m.id is not null and e.seen_at is null
     from automatch.feed_entries as e
     left join public.matches as m
@@ -6950,7 +7008,8 @@ as $$
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
     'The caller''s feed: newest first before a place, or what changed after a position, oldest change first, there '
-    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked.';
+    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked. '
+    'was_mutual: that both did and the other took it back, until the caller has seen it.';
 
 create function public.feed_position()
 returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -6996,7 +7055,7 @@ create function public.read_feeds(p_claims jsonb[], p_after bigint[], p_limit in
 returns table (
     reader integer, "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid,
     own_face_id uuid, similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid,
-    place bigint, liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    place bigint, liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$
@@ -9524,7 +9583,7 @@ create function public.list_matches(
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 -- Planned for one order and one filter: then the newest are read from the index, and only as many as are shown.
@@ -9538,7 +9597,10 @@ as $$
             case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end as own_face_id,
             automatch.shown_similarity(m.similarity) as shown,
             p.simulated, e.created_at, m.id as last_match_id, e.place, l.profile_id is not null as liked,
-            coalesce(l.mutual and me.discoverable, false) as mutual, s.sentence, s.handle, e.seen_at is null as is_new
+            coalesce(l.mutual and me.discoverable, false) as mutual,
+            coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false)
+                as was_mutual,
+            s.sentence, s.handle, e.seen_at is null as is_new
         from automatch.feed_entries as e
         join public.matches as m on m.id = e.match_id
         join public.profiles as p on p.id = e.other_profile_id
@@ -9590,14 +9652,16 @@ create function public.show_match(p_match_id uuid)
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean, eyes jsonb, own_eyes jsonb, threshold double precision
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean, eyes jsonb, own_eyes jsonb, threshold double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school, side.face_id, side.own_face_id,
         automatch.shown_similarity(m.similarity), p.simulated, e.created_at, m.id, e.place, l.profile_id is not null,
-        coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle, e.seen_at is null,
+        coalesce(l.mutual and me.discoverable, false),
+        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
+        s.sentence, s.handle, e.seen_at is null,
         (select t.quality -> 'eyes' from public.face_embeddings as t
          where t.model = k.model and t.face_id = side.face_id),
         (select t.quality -> 'eyes' from public.face_embeddings as t
@@ -10746,6 +10810,7 @@ declare
     v_shown record;
     v_has_card boolean;
     v_shared text;
+    v_viewers uuid[];
     v_case uuid;
 begin
     perform automatch.lock_reports(array[v_me, p_profile_id]);
@@ -10765,7 +10830,9 @@ begin
     );
     -- As the card says it now, before it goes: it may be what the report is about.
     select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
-    from automatch.likes as l join automatch.shares as s on s.profile_id = l.other_profile_id
+    from automatch.likes as l
+    join automatch.shares as s on s.profile_id = l.other_profile_id
+    join public.profiles as me on me.id = l.profile_id and me.discoverable
     where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
@@ -10781,11 +10848,14 @@ begin
     end if;
     perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
     perform automatch.write_case_message(v_case, 'operator', 'operators', v_shared, 'automatch');
-    insert into public.profile_blocks (profile_id, blocked_profile_id)
-    values (v_me, p_profile_id) on conflict do nothing;
     -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
     if v_has_card then
-        perform automatch.refresh_feeds(v_me, p_profile_id);
+        v_viewers := automatch.list_viewers(v_me, p_profile_id);
+    end if;
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (v_me, p_profile_id) on conflict do nothing;
+    if v_has_card then
+        perform automatch.refresh_feeds(v_me, p_profile_id, v_viewers);
     end if;
     return v_case;
 end
@@ -10800,6 +10870,7 @@ declare
     v_me constant uuid := automatch.uid();
     v_other constant uuid := (select c.profile_id from automatch.cases as c where c.id = p_case_id and c.reporter_id = v_me);
     v_case automatch.cases;
+    v_viewers uuid[];
 begin
     perform automatch.lock_reports(array[v_me, v_other]);
     select c.* into v_case from automatch.cases as c
@@ -10814,12 +10885,13 @@ begin
     end if;
     -- All at once: what was hidden comes back into feeds too.
     perform automatch.lock_related_feeds(array[v_me, v_other]);
+    v_viewers := automatch.list_viewers(v_me, v_other);
     perform automatch.undo_report(v_case);
     perform automatch.close_case(p_case_id, 'withdrawn', null);
     delete from public.profile_blocks as b
     where b.profile_id = v_me and b.blocked_profile_id = v_other and b.created_at >= v_case.opened_at;
     if found then
-        perform automatch.unhide_profile(v_other, v_case.opened_at);
+        perform automatch.unhide_profile(v_other, v_case.opened_at, v_viewers);
     end if;
 end
 $$;

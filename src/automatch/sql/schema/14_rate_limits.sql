@@ -73,6 +73,21 @@ $$;
 comment on function public.charge_rate_limits(bytea[], integer[], double precision[]) is
     'Take one charge from each bucket and return 0; where one is empty, take none and return the seconds to wait.';
 
+create function automatch.charge_act(p_act text, p_count integer, p_message text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if public.charge_rate_limits(
+        array[sha256(convert_to(p_act || ' ' || automatch.uid(), 'UTF8'))], array[p_count], array[86400::float8]
+    ) > 0 then
+        perform automatch.raise_error('rate_limited', p_message);
+    end if;
+end
+$$;
+comment on function automatch.charge_act(text, integer, text) is
+    'Count an act of the caller, which people reach without a server too; an error when there were too many in a day. '
+    'After all other locks.';
+
 create function public.clean_up_rate_limits()
 returns integer language sql security definer set search_path = pg_catalog, pg_temp
 as $$

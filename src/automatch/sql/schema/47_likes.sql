@@ -15,7 +15,7 @@ comment on table automatch.likes is
     'profile_id likes other_profile_id. Kept while a block, a dismissal or a pause hides one of the two, and shown to nobody then.';
 comment on column automatch.likes.mutual is 'Whether the other likes them too; the same in both rows.';
 comment on column automatch.likes.told_at is
-    'When this person was first told that both do: what a notification is about. Liking again tells nobody again.';
+    'When this person was last told that both do: what a notification is about. The other cannot untell it by unliking.';
 create index likes_other_idx on automatch.likes (other_profile_id);
 create index likes_told_idx on automatch.likes (told_at);
 
@@ -24,8 +24,6 @@ returns boolean language plpgsql security definer set search_path = pg_catalog, 
 as $$
 declare
     v_me constant uuid := automatch.uid();
-    v_told_at timestamptz;
-    v_is_told boolean;
 begin
     if not automatch.may_see(v_me, p_profile_id) or not exists (
         select from automatch.feed_entries as e
@@ -43,16 +41,17 @@ begin
     if not found then
         return (select l.mutual from automatch.likes as l where l.profile_id = v_me and l.other_profile_id = p_profile_id);
     end if;
-    select coalesce(l.told_at, automatch.now()), l.told_at is not null into v_told_at, v_is_told
-    from automatch.likes as l where l.profile_id = p_profile_id and l.other_profile_id = v_me;
-    if not found then
+    perform automatch.charge_act('likes', 100, 'You''ve liked very many people today. Try again tomorrow.');
+    if not exists (
+        select from automatch.likes as l where l.profile_id = p_profile_id and l.other_profile_id = v_me
+    ) then
         return false;
     end if;
-    update automatch.likes as l set mutual = true, told_at = v_told_at
+    update automatch.likes as l set mutual = true, told_at = automatch.now()
     where (l.profile_id, l.other_profile_id) in ((v_me, p_profile_id), (p_profile_id, v_me));
-    -- News only the first time: who likes, unlikes and likes again must not come up again and again.
-    perform automatch.touch_feed_entries(v_me, array[p_profile_id], not v_is_told);
-    perform automatch.touch_feed_entries(p_profile_id, array[v_me], not v_is_told);
+    -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
+    perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
+    perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
     return true;
 end
 $$;
@@ -80,4 +79,4 @@ begin
 end
 $$;
 comment on function public.unlike_profile(uuid) is
-    'Take back a like, seen or not. What either shared with the other disappears again.';
+    'Take back a like, seen or not. What either shared with the other disappears again; that both did stays told.';

@@ -37,8 +37,15 @@ begin
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    if exists (
+        select from (values (v_me)) as me (id) left join automatch.shares as s on s.profile_id = me.id
+        where (s.sentence, s.handle) is not distinct from (v_sentence, v_handle)
+    ) then
+        return;
+    end if;
     v_others := array(select l.other_profile_id from automatch.likes as l where l.profile_id = v_me and l.mutual);
     perform automatch.lock_feeds(v_others);
+    perform automatch.charge_act('shares', 100, 'You''ve changed this very often today. Try again tomorrow.');
     delete from automatch.shares as s where s.profile_id = v_me;
     if v_sentence is not null or v_handle is not null then
         insert into automatch.shares (profile_id, sentence, handle) values (v_me, v_sentence, v_handle);

@@ -235,6 +235,7 @@ returns uuid language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 declare
     v_other uuid;
+    v_viewers uuid[];
 begin
     select case when m.profile_a_id = automatch.uid() then m.profile_b_id else m.profile_a_id end
     into v_other
@@ -244,9 +245,10 @@ begin
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     perform automatch.lock_both_profiles(automatch.uid(), v_other);
+    v_viewers := automatch.list_viewers(automatch.uid(), v_other);
     insert into public.match_dismissals (profile_id, other_profile_id)
     values (automatch.uid(), v_other) on conflict do nothing;
-    perform automatch.refresh_feeds(automatch.uid(), v_other);
+    perform automatch.refresh_feeds(automatch.uid(), v_other, v_viewers);
     return v_other;
 end
 $$;
@@ -255,6 +257,8 @@ comment on function public.dismiss_match(uuid) is 'Hide the two of a match from 
 create function public.block_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_viewers uuid[];
 begin
     -- Only people of the feed: otherwise this would tell which ids exist.
     if not exists (
@@ -264,22 +268,23 @@ begin
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     insert into public.profile_blocks (profile_id, blocked_profile_id)
     values (automatch.uid(), p_profile_id) on conflict do nothing;
-    perform automatch.refresh_feeds(automatch.uid(), p_profile_id);
+    perform automatch.refresh_feeds(automatch.uid(), p_profile_id, v_viewers);
 end
 $$;
 
-create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz)
+create function automatch.unhide_profile(p_other_profile_id uuid, p_since timestamptz, p_viewers uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id);
-    -- Undone at once, and nothing was searched for meanwhile: there is nothing to find.
-    if p_since > automatch.now() - interval '1 minute' and not exists (
+    perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id, p_viewers);
+    -- Undone at once, as the page offers it, and nothing was searched for meanwhile: there is nothing to find. The other's
+    -- jobs are not asked: whether this searches would tell of them.
+    if p_since > automatch.now() - interval '20 seconds' and not exists (
         select from public.match_jobs as j
-        where j.user_id in (automatch.uid(), p_other_profile_id)
-          and (j.completed_at is null or j.completed_at > p_since)
+        where j.user_id = automatch.uid() and (j.completed_at is null or j.completed_at > p_since)
     ) then
         return;
     end if;
@@ -288,25 +293,28 @@ begin
     perform automatch.enqueue_profile_searches(automatch.uid());
 end
 $$;
-comment on function automatch.unhide_profile(uuid, timestamptz) is
-    'Bring back the matches with a person whom the caller has hidden until now, and search again.';
+comment on function automatch.unhide_profile(uuid, timestamptz, uuid[]) is
+    'Bring back the matches with a person whom the caller has hidden until now, and search again. p_viewers: those of the '
+    'two who saw the other while it was hidden.';
 
 create function public.unblock_profile(p_profile_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_since timestamptz;
+    v_viewers uuid[];
 begin
     -- For enqueue_searches(); after the feeds it would be out of order.
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     delete from public.profile_blocks
     where profile_id = automatch.uid() and blocked_profile_id = p_profile_id
     returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id, v_since);
+    perform automatch.unhide_profile(p_profile_id, v_since, v_viewers);
 end
 $$;
 comment on function public.unblock_profile(uuid) is
@@ -317,16 +325,18 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 declare
     v_since timestamptz;
+    v_viewers uuid[];
 begin
     perform from public.profiles as p where p.id = automatch.uid() for no key update;
     perform automatch.lock_both_profiles(automatch.uid(), p_profile_id);
+    v_viewers := automatch.list_viewers(automatch.uid(), p_profile_id);
     delete from public.match_dismissals
     where profile_id = automatch.uid() and other_profile_id = p_profile_id
     returning created_at into v_since;
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
-    perform automatch.unhide_profile(p_profile_id, v_since);
+    perform automatch.unhide_profile(p_profile_id, v_since, v_viewers);
 end
 $$;
 comment on function public.undo_dismissal(uuid) is 'Undo dismiss_match(), for all matches with a person.';

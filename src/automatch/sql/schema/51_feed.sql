@@ -213,6 +213,9 @@ begin
         select e.other_profile_id, row_number() over (order by e.position) as step
         from automatch.feed_entries as e
         where e.profile_id = p_profile_id and e.other_profile_id = any (p_other_profile_ids)
+          -- Or whoever is hidden from the other, or hides, would learn that something happened.
+          and automatch.may_see(e.profile_id, e.other_profile_id)
+          and automatch.may_see(e.other_profile_id, e.profile_id)
     ),
     counter as (
         update automatch.feed_counters as h
@@ -221,7 +224,8 @@ begin
         returning h.last_position - (select count(*) from placed) as before
     )
     update automatch.feed_entries as e
-    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end
+    set position = c.before + p.step, place = case when p_is_news then c.before + p.step else e.place end,
+        seen_at = case when not p_is_news then e.seen_at end
     from placed as p cross join counter as c
     where e.profile_id = p_profile_id and e.other_profile_id = p.other_profile_id;
     if found then
@@ -230,7 +234,8 @@ begin
 end
 $$;
 comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
-    'Have open pages read some entries of a feed, which is locked, again; those that are news go to the top.';
+    'Have open pages read some entries of a feed, which is locked, again, of those where each sees the other; those that '
+    'are news go to the top and are new again.';
 
 create function automatch.bump_feed_entries(p_match_ids uuid[])
 returns void language sql security definer set search_path = pg_catalog, pg_temp
@@ -246,14 +251,32 @@ as $$
 $$;
 comment on function automatch.bump_feed_entries(uuid[]) is 'Move the entries that show these matches to the top.';
 
-create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid)
+create function automatch.list_viewers(p_profile_id uuid, p_other_profile_id uuid)
+returns uuid[] language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    return array(
+        select v.viewer
+        from (values (p_profile_id, p_other_profile_id), (p_other_profile_id, p_profile_id)) as v (viewer, other)
+        where automatch.may_see(v.viewer, v.other)
+    );
+end
+$$;
+comment on function automatch.list_viewers(uuid, uuid) is 'Which of two people see the other; locks both feeds.';
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_viewers uuid[];
     v_match_id uuid;
     v_side uuid;
 begin
     perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
+    if p_viewers is not null then
+        v_viewers := automatch.list_viewers(p_profile_id, p_other_profile_id);
+    end if;
     select m.id into v_match_id
     from public.matches as m
     where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
@@ -261,6 +284,7 @@ begin
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
+        continue when (v_side = any (p_viewers)) = (v_side = any (v_viewers));
         with moved as (
             update automatch.feed_counters as h
             set last_position = h.last_position + 1
@@ -278,12 +302,13 @@ begin
         from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
+        perform automatch.notify_feeds(array[v_side]);
     end loop;
-    perform automatch.notify_feeds(array[p_profile_id, p_other_profile_id]);
 end
 $$;
-comment on function automatch.refresh_feeds(uuid, uuid) is
-    'Show the best remaining match of two people in both feeds, or remove the card.';
+comment on function automatch.refresh_feeds(uuid, uuid, uuid[]) is
+    'Show the best remaining match of two people in both feeds, or remove the card. Given those who saw the other before, '
+    'only where that has changed: nobody is told of what changes nothing for them.';
 
 create function automatch.matches_deleted()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -321,7 +346,7 @@ create function public.feed_page(
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -331,7 +356,9 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
-        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle,
+        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false),
+        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
+        s.sentence, s.handle,
         m.id is not null and e.seen_at is null
     from automatch.feed_entries as e
     left join public.matches as m
@@ -354,7 +381,8 @@ as $$
 $$;
 comment on function public.feed_page(bigint, bigint, integer) is
     'The caller''s feed: newest first before a place, or what changed after a position, oldest change first, there '
-    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked.';
+    'with a null match_id for removed cards. sentence and handle: what the other shares, once both have liked. '
+    'was_mutual: that both did and the other took it back, until the caller has seen it.';
 
 create function public.feed_position()
 returns bigint language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -400,7 +428,7 @@ create function public.read_feeds(p_claims jsonb[], p_after bigint[], p_limit in
 returns table (
     reader integer, "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid,
     own_face_id uuid, similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid,
-    place bigint, liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    place bigint, liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -76,7 +76,7 @@ create function public.list_matches(
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 -- Planned for one order and one filter: then the newest are read from the index, and only as many as are shown.
@@ -90,7 +90,10 @@ as $$
             case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end as own_face_id,
             automatch.shown_similarity(m.similarity) as shown,
             p.simulated, e.created_at, m.id as last_match_id, e.place, l.profile_id is not null as liked,
-            coalesce(l.mutual and me.discoverable, false) as mutual, s.sentence, s.handle, e.seen_at is null as is_new
+            coalesce(l.mutual and me.discoverable, false) as mutual,
+            coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false)
+                as was_mutual,
+            s.sentence, s.handle, e.seen_at is null as is_new
         from automatch.feed_entries as e
         join public.matches as m on m.id = e.match_id
         join public.profiles as p on p.id = e.other_profile_id
@@ -142,14 +145,16 @@ create function public.show_match(p_match_id uuid)
 returns table (
     "position" bigint, match_id uuid, profile_id uuid, name text, school text, face_id uuid, own_face_id uuid,
     similarity double precision, simulated boolean, created_at timestamptz, last_match_id uuid, place bigint,
-    liked boolean, mutual boolean, sentence text, handle text, is_new boolean, eyes jsonb, own_eyes jsonb, threshold double precision
+    liked boolean, mutual boolean, was_mutual boolean, sentence text, handle text, is_new boolean, eyes jsonb, own_eyes jsonb, threshold double precision
 )
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school, side.face_id, side.own_face_id,
         automatch.shown_similarity(m.similarity), p.simulated, e.created_at, m.id, e.place, l.profile_id is not null,
-        coalesce(l.mutual and me.discoverable, false), s.sentence, s.handle, e.seen_at is null,
+        coalesce(l.mutual and me.discoverable, false),
+        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
+        s.sentence, s.handle, e.seen_at is null,
         (select t.quality -> 'eyes' from public.face_embeddings as t
          where t.model = k.model and t.face_id = side.face_id),
         (select t.quality -> 'eyes' from public.face_embeddings as t

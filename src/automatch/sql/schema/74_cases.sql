@@ -240,6 +240,7 @@ declare
     v_shown record;
     v_has_card boolean;
     v_shared text;
+    v_viewers uuid[];
     v_case uuid;
 begin
     perform automatch.lock_reports(array[v_me, p_profile_id]);
@@ -259,7 +260,9 @@ begin
     );
     -- As the card says it now, before it goes: it may be what the report is about.
     select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
-    from automatch.likes as l join automatch.shares as s on s.profile_id = l.other_profile_id
+    from automatch.likes as l
+    join automatch.shares as s on s.profile_id = l.other_profile_id
+    join public.profiles as me on me.id = l.profile_id and me.discoverable
     where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
@@ -275,11 +278,14 @@ begin
     end if;
     perform automatch.write_case_message(v_case, 'reporter', 'operators', p_statement);
     perform automatch.write_case_message(v_case, 'operator', 'operators', v_shared, 'automatch');
-    insert into public.profile_blocks (profile_id, blocked_profile_id)
-    values (v_me, p_profile_id) on conflict do nothing;
     -- Hiding has locked the feeds of all cards of the person; to lock another one now would be out of order.
     if v_has_card then
-        perform automatch.refresh_feeds(v_me, p_profile_id);
+        v_viewers := automatch.list_viewers(v_me, p_profile_id);
+    end if;
+    insert into public.profile_blocks (profile_id, blocked_profile_id)
+    values (v_me, p_profile_id) on conflict do nothing;
+    if v_has_card then
+        perform automatch.refresh_feeds(v_me, p_profile_id, v_viewers);
     end if;
     return v_case;
 end
@@ -294,6 +300,7 @@ declare
     v_me constant uuid := automatch.uid();
     v_other constant uuid := (select c.profile_id from automatch.cases as c where c.id = p_case_id and c.reporter_id = v_me);
     v_case automatch.cases;
+    v_viewers uuid[];
 begin
     perform automatch.lock_reports(array[v_me, v_other]);
     select c.* into v_case from automatch.cases as c
@@ -308,12 +315,13 @@ begin
     end if;
     -- All at once: what was hidden comes back into feeds too.
     perform automatch.lock_related_feeds(array[v_me, v_other]);
+    v_viewers := automatch.list_viewers(v_me, v_other);
     perform automatch.undo_report(v_case);
     perform automatch.close_case(p_case_id, 'withdrawn', null);
     delete from public.profile_blocks as b
     where b.profile_id = v_me and b.blocked_profile_id = v_other and b.created_at >= v_case.opened_at;
     if found then
-        perform automatch.unhide_profile(v_other, v_case.opened_at);
+        perform automatch.unhide_profile(v_other, v_case.opened_at, v_viewers);
     end if;
 end
 $$;
