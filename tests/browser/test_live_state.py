@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import ImageOps
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import Phones, in_both_browsers, upload, write_photo
 from tests.support.photos import astronaut
@@ -83,11 +83,46 @@ def test_act_without_a_connection_is_sent_later_or_taken_back(
     like.click()
     assert phones.value(_LIKES, phones.email("Linh")) == 0
     wire.is_cut = False
-    with her.expect_response("**/like") as sent:
+    with her.expect_response(re.compile(r"/like\?")) as sent:
         wire.disconnect_all()
 
     assert sent.value.status == 200
     assert phones.value(_LIKES, phones.email("Linh")) == 1
+
+
+def test_quick_acts_keep_their_order_and_one_that_another_tab_has_sent_is_undone(
+    phones: Phones, tmp_path: Path
+) -> None:
+    her, him = phones.join("Linh", "Female"), phones.join("Minh", "Male")
+    upload(her, write_photo(tmp_path, "her", astronaut()))
+    upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))
+    _state(her, "Live")
+    heart = her.get_by_role("button", name="Like Minh")
+    held: list[Route] = []
+    liking = re.compile(r"/like\?")
+    her.route(liking, lambda route: held.append(route))
+    with her.expect_request(liking):
+        heart.click()
+    heart.click()
+    with her.expect_response(re.compile(r"/unlike\?")) as sent:
+        held[0].continue_()
+    assert sent.value.status == 200
+    assert phones.value(_LIKES, phones.email("Linh")) == 0
+    her.unroute(liking)
+    expect(heart).to_have_attribute("aria-pressed", "false")
+
+    her.evaluate("document.getElementById('live').dataset.state = 'offline'")
+    heart.click()
+    expect(her.locator(".toast")).to_contain_text("when you're online")
+    other = her.context.new_page()
+    with other.expect_response(liking):
+        other.goto(f"{phones.url}/feed")
+    her.evaluate("document.getElementById('live').dataset.state = 'live'")
+    with her.expect_response(re.compile(r"/unlike\?")) as undone:
+        her.locator(".toast").get_by_role("button", name="Undo").click()
+
+    assert undone.value.status == 200
+    assert phones.value(_LIKES, phones.email("Linh")) == 0
 
 
 def test_page_of_photos_connects_again_when_it_hears_nothing(phones: Phones, wire: Wire) -> None:

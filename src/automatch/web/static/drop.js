@@ -1,7 +1,7 @@
 // A photo that is dropped anywhere on a page is sent; on every page, for whoever is signed in.
 
 import { forgetAll, keep, listKept, person } from "./kept_photos.js";
-import { list as listActs } from "./outbox.js";
+import { forgetActs, list as listActs } from "./outbox.js";
 import { text } from "./texts.js";
 
 const ERASING = 'form[action="/sign-out"], form[action="/account/delete/confirm"], form[action="/consent/withdraw"]';
@@ -26,8 +26,7 @@ async function take(files) {
 async function eraseThenSubmit(event) {
   if (!event.target.matches(ERASING)) return;
   event.preventDefault();
-  await forgetAll();
-  indexedDB.deleteDatabase("automatch-acts");
+  await Promise.all([forgetAll(), forgetActs()]);
   event.target.submit();
 }
 

@@ -1,39 +1,15 @@
 // Photos that were chosen and are not sent yet, kept in the browser for the person who chose them:
 // across a lost connection, a reload, and the end of a session. For an hour at most.
 
+import { openStore } from "./browser_store.js";
+
 const LIFE_MS = 3_600_000;
-const OPEN_MS = 2_000;
 
 export const person = document.body.dataset.person;
 
-let opening;
-
-function open() {
-  opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("automatch", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("photos", { keyPath: "id", autoIncrement: true });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    // In some browsers it may never answer, and signing out would wait for it.
-    setTimeout(reject, OPEN_MS);
-  });
-  return opening;
-}
-
-// Where nothing can be kept, as in some private windows, everything else works.
-async function transact(mode, work) {
-  try {
-    const transaction = (await open()).transaction("photos", mode);
-    const request = work(transaction.objectStore("photos"));
-    await new Promise((resolve, reject) => {
-      transaction.oncomplete = resolve;
-      transaction.onabort = () => reject(transaction.error);
-    });
-    return request.result;
-  } catch {
-    return undefined;
-  }
-}
+const store = openStore("automatch", "photos");
+// Where nothing can be kept everything else works.
+const transact = (mode, work) => store(mode, work).catch(() => undefined);
 
 // A photo is {blob, wanted}, the latter once it is to be sent; it gets an id when it is first kept.
 export async function keep(photo) {

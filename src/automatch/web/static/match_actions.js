@@ -4,17 +4,28 @@ import { send, toast } from "./toast.js";
 
 const card = (element) => element.closest("li.card");
 
-async function like(form) {
-  const button = form.querySelector("button");
-  const liked = button.getAttribute("aria-pressed") !== "true";
-  const act = form.action;
+// By person: the last act that is on its way, and whether the server has them liked.
+const underWay = new Map();
+
+// Sends one after the other: two quick clicks must not overtake each other. Returns the answer to the last.
+async function change(form, liked, address, body) {
+  const { person } = form.closest("[data-person]").dataset;
+  const state = underWay.get(person) ?? { liked: !liked, turn: Promise.resolve() };
+  underWay.set(person, state);
   paint(form, liked);
-  const answer = await send(act, new FormData(form));
-  paint(form, answer ? liked : !liked);
-  if (!answer) return;
-  toast(answer.message, answer.undo, async () => {
-    if (await send(answer.undo)) paint(form, !liked);
-  });
+  const turn = (state.turn = state.turn.then(() => send(address, body)).catch(() => undefined));
+  const answer = await turn;
+  if (answer) state.liked = liked;
+  if (state.turn !== turn) return undefined;
+  underWay.delete(person);
+  paint(form, state.liked);
+  return answer;
+}
+
+async function like(form) {
+  const liked = form.querySelector("button").getAttribute("aria-pressed") !== "true";
+  const answer = await change(form, liked, form.action, new FormData(form));
+  if (answer) toast(answer.message, answer.undo, () => change(form, !liked, answer.undo));
 }
 
 // What both share comes with the card, by the stream; the address is of the next act.
@@ -54,22 +65,16 @@ async function hide(form, item) {
 async function report(link, item) {
   link.closest("details").open = false;
   const page = await fetch(link.href).then((response) => response.text()).catch(() => "");
-  const main = new DOMParser().parseFromString(page, "text/html").querySelector("main");
-  const form = main?.querySelector("form");
+  const form = new DOMParser().parseFromString(page, "text/html").querySelector("main form");
   if (!form) return location.assign(link.href);
   const dialog = document.createElement("dialog");
   dialog.className = "dialog";
   dialog.setAttribute("aria-label", link.textContent);
   form.classList.remove("panel");
-  const head = main.querySelector(".sheet-head");
-  dialog.append(head, form);
+  dialog.append(form);
   document.body.append(dialog);
   dialog.addEventListener("close", () => dialog.remove());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  head.querySelector("a").addEventListener("click", (event) => {
-    event.preventDefault();
-    dialog.close();
-  });
   const wrong = document.createElement("p");
   wrong.className = "field-error";
   wrong.role = "alert";

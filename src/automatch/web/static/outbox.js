@@ -1,31 +1,13 @@
 // Acts that could not be sent: kept in the browser for who did them, and sent in their order once there is a connection.
 
+import { openStore } from "./browser_store.js";
+
 const LIFE_MS = 7 * 86_400_000;
+const UNDO_MS = 60_000;
 const ANSWER_MS = 15_000;
 const { person } = document.body.dataset;
-const answers = new Map();
 
-let opening;
-
-function open() {
-  opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open("automatch-acts", 1);
-    request.onupgradeneeded = () => request.result.createObjectStore("acts", { keyPath: "id", autoIncrement: true });
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  return opening;
-}
-
-async function transact(mode, work) {
-  const transaction = (await open()).transaction("acts", mode);
-  const request = work(transaction.objectStore("acts"));
-  await new Promise((resolve, reject) => {
-    transaction.oncomplete = resolve;
-    transaction.onabort = () => reject(transaction.error);
-  });
-  return request.result;
-}
+const transact = openStore("automatch-acts", "acts");
 
 const drop = (act) => transact("readwrite", (store) => store.delete(act.id));
 
@@ -33,9 +15,9 @@ const drop = (act) => transact("readwrite", (store) => store.delete(act.id));
 export async function list() {
   const own = [];
   for (const act of await transact("readonly", (store) => store.getAll()).catch(() => [])) {
-    const isOld = Math.abs(Date.now() - act.at) > LIFE_MS;
+    const isOld = Math.abs(Date.now() - act.at) > (act.sent ? UNDO_MS : LIFE_MS);
     if (isOld || (person && act.person !== person)) await drop(act);
-    else if (person) own.push(act);
+    else if (person && !act.sent) own.push(act);
   }
   return own;
 }
@@ -48,13 +30,17 @@ async function sendAll() {
   for (const act of await list()) {
     const answer = await post(act.action, new URLSearchParams(act.fields));
     if ([401, 429].includes(answer.status) || answer.status >= 500) return;
-    if (answer.ok) answers.set(act.id, await answer.json());
-    await drop(act);
+    if (answer.ok) {
+      const { undo } = await answer.json();
+      // Every open page may be asked to undo it.
+      await transact("readwrite", (store) => store.put({ id: act.id, person, sent: true, undo, at: Date.now() }));
+    } else await drop(act);
   }
 }
 
 // One page sends for all.
-export const flush = () => (navigator.locks?.request("automatch-acts", sendAll) ?? sendAll()).catch(() => {});
+const alone = async (work) => navigator.locks?.request("automatch-acts", work) ?? work();
+export const flush = () => alone(sendAll).catch(() => {});
 
 export const isWaiting = async () => (await list()).length > 0;
 
@@ -65,12 +51,16 @@ export async function keep(action, body) {
   return id && `outbox:${id}`;
 }
 
-/** Takes an act back; returns the address of the undo where it was sent meanwhile. */
-export async function takeBack(name) {
-  const id = Number(name.split(":")[1]);
-  await drop({ id });
-  return answers.get(id)?.undo;
-}
+/** Takes an act back, once it is not on its way; returns the address of the undo where it was sent meanwhile. */
+export const takeBack = (name) =>
+  alone(async () => {
+    const id = Number(name.split(":")[1]);
+    const act = await transact("readonly", (store) => store.get(id));
+    await drop({ id });
+    return act?.undo;
+  });
+
+export const forgetActs = () => transact("readwrite", (store) => store.clear()).catch(() => {});
 
 if (person) {
   for (const sign of ["online", "feedlive"]) window.addEventListener(sign, flush);
