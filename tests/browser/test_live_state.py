@@ -99,8 +99,12 @@ def test_quick_acts_keep_their_order_and_one_that_another_tab_has_sent_is_undone
     _state(her, "Live")
     heart = her.get_by_role("button", name="Like Minh")
     held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
     liking = re.compile(r"/like\?")
-    her.route(liking, lambda route: held.append(route))
+    her.route(liking, hold)
     with her.expect_request(liking):
         heart.click()
     heart.click()
