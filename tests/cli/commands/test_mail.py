@@ -69,6 +69,6 @@ def test_mail_server_is_tried(cluster: TestCluster, tmp_path: Path) -> None:
     assert unset.returncode == 1
     assert "AUTOMATCH_MAIL__SMTP_URL" in unset.stderr
     assert (tried.returncode, message["To"]) == (0, HER)
-    assert "Mail works." in text_of(message)
+    assert "E-mail works." in text_of(message)
     assert "valid e-mail address" in wrong.stderr
     assert "could not be used" in away.stderr
