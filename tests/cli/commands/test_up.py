@@ -127,7 +127,7 @@ def test_secrets_are_private_and_never_printed(up: Running) -> None:
     path = up.home / "secrets.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     secrets = re.findall(r'"([\w-]{32,})"', path.read_text())
-    assert len(secrets) == 7
+    assert len(secrets) == 8
     printed = "".join(up.lines)
     assert "worker started" in printed
     assert not [secret for secret in secrets if secret in printed]
