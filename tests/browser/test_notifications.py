@@ -47,13 +47,13 @@ def test_page_renews_only_what_its_own_person_asked_for(phones: Phones) -> None:
     )
 
     page.goto(f"{phones.url}/notifications")
-    expect(state).to_have_text("You're not told on this device.")
+    expect(state).to_have_text("You don't get notifications on this device.")
     assert page.evaluate("localStorage.getItem('played')") is None
     assert phones.value(told, phones.email("Linh")) == 0
 
     page.get_by_role("button", name="Tell me about new look-alikes").click()
-    expect(state).to_have_text("You'll be told on this device.")
+    expect(state).to_have_text("You'll get notifications on this device.")
     phones.execute("delete from automatch.push_subscriptions")
     page.reload()
-    expect(state).to_have_text("You'll be told on this device.")
+    expect(state).to_have_text("You'll get notifications on this device.")
     assert phones.value(told, phones.email("Linh")) == 1
