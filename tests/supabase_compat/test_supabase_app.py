@@ -137,7 +137,7 @@ async def test_nobody_signs_in_here(running: Project) -> None:
     assert told == [(404, "sign_in_elsewhere")] * 4
     for page in pages:
         assert page.status_code == 404
-        assert "sign in where your app does" in page.text
+        assert "Sign in where your app does" in page.text
     old = {"cookie": "automatch_refresh=of_the_time_before"}
     assert (await client.get("/feed", headers=old)).headers["location"] == "/sign-in"
 
