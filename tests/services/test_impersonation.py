@@ -85,7 +85,7 @@ async def test_person_is_told_on_the_page_and_by_mail(
             settings=AuthSettings(),
         )
 
-    assert account.count("An operator signed in as you on") == 2
+    assert account.count("Someone who runs this site signed in as you on") == 2
     assert "asked us &lt;why&gt; she has no matches" in account
     assert account.count("Elsewhere, since") == 1
     assert mails == [("impersonation", her.email)]
