@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from automatch.model.faces import EyePlaces
 from automatch.model.people import Claims, Role
 from automatch.photos.store import photo_path
 from automatch.settings.database import PoolSettings
@@ -140,6 +141,7 @@ async def test_simulated_people_go_and_real_ones_stay(database):
                 gender="male",
                 birth_date="2000-01-01",
                 embedding=build.unit(0),
+                eyes=EyePlaces((0.4, 0.5), (0.6, 0.5), 1, (0, 0, 1)),
                 image_sha256="0" * 64,
             )
         assert await demo.list_simulated_people(conn) == [simulated]

@@ -184,7 +184,8 @@ def address_of(request: HTTPConnection) -> str:
 def languages_of(request: HTTPConnection) -> list[str]:
     """Return the languages that a reader prefers, the first one first, as tags in lower case."""
     accepted = read_accept_language(request.headers.get("accept-language", ""))
-    return [request.cookies.get(COOKIE, "").lower(), *accepted]
+    chosen = request.cookies.get(COOKIE, "").lower()
+    return [chosen, *accepted] if chosen else accepted
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]

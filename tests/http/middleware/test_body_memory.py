@@ -82,7 +82,7 @@ async def test_uploads_past_the_memory_are_refused_before_their_body_is_read(
             headers={"cookie": f"automatch_access={third.token}", "origin": small.url},
         )
         assert (page.status_code, page.headers["retry-after"]) == (503, "5")
-        assert "Many photos are being sent at the moment" in page.text
+        assert "very busy right now. Try again in a moment." in page.text
         # Small bodies need no reservation.
         answer = await small.client.put("/api/profile", headers=third.headers, json={})
         assert answer.status_code == 422
