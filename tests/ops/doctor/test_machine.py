@@ -56,7 +56,7 @@ async def test_more_connections_than_the_server_has_are_warned_of(
     few = await pooled(5).check("machine.connections")
 
     assert many.health is Health.WARN
-    assert "510 with 1 and 1 of them" in many.message
+    assert "513 with 1 and 1 of them" in many.message
     assert "AUTOMATCH_POOL__MAX_SIZE" in (many.fix or "")
     assert few.health is Health.OK
 

@@ -165,7 +165,7 @@ async def test_nothing_is_lost_or_doubled_while_connections_break(
                 records += await line.records(1)
                 if len(records) % 20 == 0:
                     ended += await end_connections(database, "automatch-feed-listen")
-                    ended += await end_connections(database, "automatch-api")
+                    ended += await end_connections(database, "automatch-api-feed")
             written = {str(face) for faces in await asyncio.gather(*writers) for face in faces}
 
             assert await line.is_quiet()
