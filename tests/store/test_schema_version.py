@@ -79,7 +79,7 @@ async def test_neither_server_nor_worker_starts_on_a_schema_that_left_it_behind(
     set_schema_version(database.owner, SCHEMA + 2, SCHEMA + 1)
 
     with pytest.raises(DatabaseNewerError):
-        await serve._serve(settings, None)
+        await serve._serve(settings, None, 1, None)
     with pytest.raises(DatabaseNewerError):
         async with open_worker(settings, cluster.secrets, FakeEmbedder()):
             pass
