@@ -20,7 +20,14 @@ from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 
 SECRETS = Secrets(
-    "j" * 32, "owner/pass@word", "api-pass", "worker pass?&", "schedule-pass", "p" * 32, "a" * 32
+    "j" * 32,
+    "owner/pass@word",
+    "api-pass",
+    "worker pass?&",
+    "schedule-pass",
+    "p" * 32,
+    "a" * 32,
+    "v" * 32,
 )
 
 

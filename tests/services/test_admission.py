@@ -85,7 +85,7 @@ async def test_form_of_the_page_is_refused_with_the_reason_beside_it(
         )
 
         assert (shown.status_code, shown.headers["retry-after"]) == (503, "30")
-        assert "More photos wait" in shown.text
+        assert "Lots of photos are waiting right now" in shown.text
         assert 'id="upload-form"' in shown.text
         check(reply, 503, "queue_full")
 
