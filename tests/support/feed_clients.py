@@ -54,5 +54,6 @@ class Feed:
                         last = event.id or last
                         if event.kind == "match":
                             self.matches.append(event.data["id"])
-            except httpx2.TransportError:
+            # A server without its database refuses a stream, which is opened again then.
+            except (httpx2.TransportError, AssertionError):
                 await asyncio.sleep(0.05)
