@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import JSONResponse, Response
@@ -31,9 +30,14 @@ from automatch.services.rate_limits import Limit
 from automatch.store import jobs
 from automatch.web.empty_views import render_empty
 from automatch.web.feed_views import Card, FeedPage, render_card
-from automatch.web.language import gettext as _
 from automatch.web.match_pages import read_order
-from automatch.web.own_photos import JobItem, render_job, render_strip_photo
+from automatch.web.own_photos import (
+    JobItem,
+    newest_jobs,
+    render_job,
+    render_strip_photo,
+    why_no_upload,
+)
 from automatch.web.pages import PageRoute, go_to, show, templates
 from automatch.web.photo_pages import shown_until
 from automatch.web.report_views import list_notices
@@ -115,23 +119,20 @@ async def _feed_page(
 ) -> FeedPage:
     overview = await load_feed_overview(
         services.reads,
-        services.deliveries,
+        services.live.deliveries,
         caller.claims,
         order=order,
         after=after,
         max_matches=_CARDS,
         max_jobs=_JOBS,
     )
-    newest: dict[UUID, Job] = {}
-    for job in overview.jobs:
-        newest.setdefault(job.face_id, job)
     consent = overview.consent
     notices = list_notices(overview.cases)
     waiting = find_waiting(overview.membership, notices)
     return FeedPage(
         profile=overview.profile,
         faces=overview.faces,
-        jobs=[JobItem.from_job(job, overview.pool, waiting) for job in newest.values()],
+        jobs=[JobItem.from_job(job, overview.pool, waiting) for job in newest_jobs(overview.jobs)],
         cards=[card for entry in overview.entries if (card := Card.from_entry(entry, order))],
         last_position=overview.position,
         order=order,
@@ -139,9 +140,7 @@ async def _feed_page(
         new_count=overview.new_count,
         consent_outdated=consent.outdated,
         uploads_allowed=consent.is_current and overview.profile.is_complete,
-        uploads_refused_reason=(
-            None if consent.is_current else _("To add a photo, first agree to face matching.")
-        ),
+        uploads_refused_reason=why_no_upload(consent),
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         kept_side=services.settings.vision.kept_side,
         person_id=caller.id,

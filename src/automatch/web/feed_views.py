@@ -11,8 +11,8 @@ from automatch.model.matches import FeedOrder
 from automatch.web.empty_views import Empty, find_empty
 from automatch.web.language import as_percent, text_field
 from automatch.web.language import gettext as _
-from automatch.web.own_photos import JobItem
-from automatch.web.templating import Page, photo_address
+from automatch.web.own_photos import OwnPhotosPage
+from automatch.web.templating import photo_address
 from automatch.web.waiting_views import Waiting
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-    from automatch.model.faces import Face
     from automatch.model.matches import FeedEntry, FeedPlace, MatchPool, Show, Sort
     from automatch.model.people import Profile
     from automatch.web.report_views import HiddenNotice
@@ -130,30 +129,21 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedPage(Page):
+class FeedPage(OwnPhotosPage):
     """The person's newest photos in a row, and their look-alikes in the order they chose."""
 
     template: ClassVar[str] = "feed.html"
     section: ClassVar[str] = "feed"
     title: str = text_field("Your look-alikes")
-    signed_in: bool = True
     profile: Profile
-    faces: Sequence[Face]
-    jobs: Sequence[JobItem]
-    """Newest first."""
     cards: Sequence[Card]
     last_position: int
     """The stream continues after this position of the feed."""
     order: FeedOrder = _DEFAULT
     next_place: FeedPlace | None = None
     """Where the next page goes on; None on the last one."""
-    uploads_refused_reason: str | None = None
-    """Why uploads are not allowed, shown with a link to the profile."""
     consent_outdated: bool = False
     """Whether the person is asked to agree to a newer text first."""
-    max_upload_mb: int
-    kept_side: int
-    """Pixels of the longest side that the server keeps; the page scales a photo down to it."""
     is_newest: bool = True
     """False on an older page, which is not live and has no upload form."""
     notices: Sequence[HiddenNotice] = ()
@@ -216,12 +206,6 @@ class FeedPage(Page):
         """The address of the other order."""
         other: Sort = "newest" if self.order.sort == "best" else "best"
         return address_in("/feed", replace(self.order, sort=other))
-
-    @property
-    def faces_without_job(self) -> list[Face]:
-        """Photos whose job was cleaned up; they are still matched."""
-        listed = {job.face_id for job in self.jobs}
-        return [face for face in self.faces if face.id not in listed]
 
 
 def render_card(templates: Environment, card: Card) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from automatch.model.faces import Face
     from automatch.model.jobs import Job, Upload
     from automatch.model.matches import MatchPool
+    from automatch.model.people import Consent
 
 _HELD_CODES = {AnotherPersonError.code, ChallengeNeededError.code, PhotoInReviewError.code}
 """Of photos that wait for an operator's decision."""
@@ -275,12 +276,9 @@ def _cut_edges(box: FaceBox) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhotosPage(Page):
-    """The person's own photos, and adding one."""
+class OwnPhotosPage(Page):
+    """A page with the person's own photos, to which they add one."""
 
-    template: ClassVar[str] = "photos.html"
-    section: ClassVar[str] = "photos"
-    title: str = text_field("Your photos")
     signed_in: bool = True
     faces: Sequence[Face]
     jobs: Sequence[JobItem]
@@ -296,6 +294,28 @@ class PhotosPage(Page):
         """Photos whose job was cleaned up; they are still matched."""
         listed = {job.face_id for job in self.jobs}
         return [face for face in self.faces if face.id not in listed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhotosPage(OwnPhotosPage):
+    """The person's own photos, and adding one."""
+
+    template: ClassVar[str] = "photos.html"
+    section: ClassVar[str] = "photos"
+    title: str = text_field("Your photos")
+
+
+def newest_jobs(jobs: Iterable[Job]) -> list[Job]:
+    """Return the newest job of each photo, out of *jobs* from the newest on."""
+    newest: dict[UUID, Job] = {}
+    for job in jobs:
+        newest.setdefault(job.face_id, job)
+    return list(newest.values())
+
+
+def why_no_upload(consent: Consent) -> str | None:
+    """Return what to do before adding a photo; None once the consent is given."""
+    return None if consent.is_current else _("To add a photo, first agree to face matching.")
 
 
 def describe_upload(upload: Upload) -> str:

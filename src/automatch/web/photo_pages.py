@@ -21,14 +21,19 @@ from automatch.http.responses.photos import (
     QueuedJobResponse,
     UploadResponse,
 )
-from automatch.model.jobs import Job
 from automatch.photos.store import Size
 from automatch.services.jobs import choose_face
 from automatch.services.photos import load_own_photos, load_refused_photo, load_visible_photo
 from automatch.services.rate_limits import Limit
 from automatch.store import faces
 from automatch.web.language import gettext as _
-from automatch.web.own_photos import JobItem, PhotosPage, describe_upload
+from automatch.web.own_photos import (
+    JobItem,
+    PhotosPage,
+    describe_upload,
+    newest_jobs,
+    why_no_upload,
+)
 from automatch.web.pages import PageRoute, go_to, read_form, sender_of, show, wants_json
 from automatch.web.report_views import list_notices
 from automatch.web.templating import Problem
@@ -167,9 +172,6 @@ async def _photos_page(
     opened: UUID | None = None,
 ) -> PhotosPage:
     own = await load_own_photos(services.db, caller.claims, max_jobs=_JOBS)
-    newest: dict[UUID, Job] = {}
-    for job in own.jobs:
-        newest.setdefault(job.face_id, job)
     waiting = find_waiting(own.membership, list_notices(own.cases))
     return PhotosPage(
         faces=own.faces,
@@ -181,12 +183,10 @@ async def _photos_page(
                 shown_until=shown_until(services),
                 is_open=job.face_id == opened,
             )
-            for job in newest.values()
+            for job in newest_jobs(own.jobs)
         ],
         uploads_allowed=own.consent.is_current and own.profile.is_complete,
-        uploads_refused_reason=(
-            None if own.consent.is_current else _("To add a photo, first agree to face matching.")
-        ),
+        uploads_refused_reason=why_no_upload(own.consent),
         max_upload_mb=services.settings.upload.max_bytes // 1024**2,
         kept_side=services.settings.vision.kept_side,
         person_id=caller.id,
