@@ -19,9 +19,7 @@ from automatch.auth.tokens import Tokens
 from automatch.background import BackgroundTasks
 from automatch.errors.auth import TokenMissingError
 from automatch.errors.request import ForbiddenError, InputInvalidError
-from automatch.feed.deliveries import Deliveries
 from automatch.feed.live import LiveFeed
-from automatch.feed.notifier import FeedNotifier
 from automatch.http.client_address import client_address
 from automatch.language.catalogue import COOKIE, read_accept_language
 from automatch.model.operators import Operator
@@ -60,9 +58,7 @@ class Services:
     reads: Reads
     """For what may come from a replica."""
     photos: PhotoStore
-    notifier: FeedNotifier
     live: LiveFeed
-    deliveries: Deliveries
     tokens: Tokens
     accounts: Accounts
     mailed_links: MailedLinks

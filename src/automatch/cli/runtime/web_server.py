@@ -70,7 +70,7 @@ async def serve_app(
     requested.cancel()
     if is_whole:
         # Feed streams never end by themselves, and the server would wait for them.
-        app.state.services.notifier.close()
+        app.state.services.live.notifier.close()
     server.should_exit = True
     await shutdown.wait_for(serving, server.force)
     if not shutdown.requested.is_set():

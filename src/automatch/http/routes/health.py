@@ -45,7 +45,7 @@ async def readyz(services: ServicesDep) -> StatusResponse:
 
     The schema of the database has to be that of this version; a newer one will do.
     """
-    if services.notifier.closing.is_set():
+    if services.live.notifier.closing.is_set():
         raise NotReadyError("The server is stopping.")
     if failing := services.background.failing:
         raise NotReadyError(f"A part of the server is being started again: {', '.join(failing)}.")

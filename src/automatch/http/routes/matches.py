@@ -55,7 +55,7 @@ async def read(
     `last_event_id` is where `GET /api/matches/stream?after=` goes on without a gap.
     """
     page = await load_feed_page(
-        services.reads, services.deliveries, caller.claims, before=cursor, limit=limit
+        services.reads, services.live.deliveries, caller.claims, before=cursor, limit=limit
     )
     return MatchesResponse.from_page(page, services.photo_links, caller.claims)
 

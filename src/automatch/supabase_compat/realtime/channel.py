@@ -16,9 +16,8 @@ from typing import Any
 
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
-from automatch.feed.deliveries import Deliveries
-from automatch.feed.notifier import FeedNotifier, Subscriber
-from automatch.feed.reader import FeedReader
+from automatch.feed.live import LiveFeed
+from automatch.feed.notifier import Subscriber
 from automatch.model.people import Claims, Role
 from automatch.settings import Settings
 from automatch.store.database import Database
@@ -37,9 +36,7 @@ class RealtimeDeps:
 
     settings: Settings
     db: Database
-    notifier: FeedNotifier
-    reader: FeedReader
-    deliveries: Deliveries
+    live: LiveFeed
     limits: ConnectionLimits
     verify: Callable[[str], Claims]
     """Return the claims of a token, or raise an AuthError."""
@@ -80,10 +77,10 @@ class Channel:
         with ExitStack() as resources:
             resources.enter_context(self._deps.limits.channel(claims.subject))
             subscriber = Subscriber(claims, self._changed.set)
-            self._deps.notifier.add(subscriber, as_stream=False)
-            resources.callback(self._deps.notifier.remove, subscriber, as_stream=False)
+            self._deps.live.notifier.add(subscriber, as_stream=False)
+            resources.callback(self._deps.live.notifier.remove, subscriber, as_stream=False)
             self._changed.set()
-            opened = self._deps.deliveries.open_page()
+            opened = self._deps.live.deliveries.open_page()
             sources = sources_for(each.table for each in self._subscriptions)
             async with self._deps.db.as_user(claims) as conn:
                 for source in sources:
@@ -112,7 +109,7 @@ class Channel:
 
     async def follow(self) -> None:
         """Send changes; return when the token has expired or the session has ended."""
-        while not self._deps.notifier.closing.is_set():
+        while not self._deps.live.notifier.closing.is_set():
             subscriber = self._subscriber
             if subscriber is None:
                 return
@@ -137,12 +134,12 @@ class Channel:
         claims = subscriber.claims
         try:
             for source in self._sources:
-                changes = await source.read(self._deps.reader, claims)
+                changes = await source.read(self._deps.live.reader, claims)
                 for change in changes:
                     for payload in serialize_changes(change, self._subscriptions):
                         await self._send(self._push(_EXTENSION, payload))
                         if change.table is MATCHES and claims.subject is not None:
-                            self._deps.deliveries.note(
+                            self._deps.live.deliveries.note(
                                 claims.subject, change.row["id"], opened=self._opened
                             )
                 source.commit()
@@ -174,7 +171,7 @@ class Channel:
     async def _pause(self) -> None:
         try:
             async with asyncio.timeout(self._deps.settings.feed.poll_s):
-                await self._deps.notifier.closing.wait()
+                await self._deps.live.notifier.closing.wait()
         except TimeoutError:
             pass
 

@@ -212,7 +212,7 @@ class RealtimeConnection:
             self._no_channel_since = asyncio.get_running_loop().time()
 
     async def _close_with_server(self) -> None:
-        await self._deps.notifier.closing.wait()
+        await self._deps.live.notifier.closing.wait()
         await self._close(GOING_AWAY, "the server stops")
 
     async def _send_message(self, message: Message) -> None:
