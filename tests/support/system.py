@@ -55,6 +55,14 @@ class Event:
     id: str | None
 
 
+class StreamRefusedError(AssertionError):
+    """A live feed did not open."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status, body)
+        self.status = status
+
+
 @dataclass(frozen=True)
 class Person:
     """Someone with an account, and how they ask."""
@@ -109,7 +117,8 @@ class Person:
         async with self.client.stream(
             "GET", "/api/matches/stream", headers=headers, params=params
         ) as answer:
-            assert answer.status_code == 200, await answer.aread()
+            if answer.status_code != 200:
+                raise StreamRefusedError(answer.status_code, await answer.aread())
             yield _events(answer)
 
 
@@ -278,7 +287,7 @@ async def running_server(
         try:
             yield System(url, settings, secrets, database, client)
         finally:
-            app.state.services.notifier.close()
+            app.state.services.live.notifier.close()
 
 
 class _ReadOnly:
