@@ -2,7 +2,7 @@
 
 pip alone either prints two hundred lines or nothing for minutes. Used by the Makefile.
 
-    .venv/bin/python tools/install.py requirements/run.lock 205
+    .venv/bin/python tools/install.py requirements/run.lock 216
 """
 
 from __future__ import annotations
