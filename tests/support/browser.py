@@ -54,21 +54,8 @@ class Phones:
     def join(self, name: str, gender: str) -> Page:
         """Create an account and a profile, and consent; return the page of the feed."""
         page = self.open()
-        page.goto(self.url)
-        page.get_by_role("link", name=re.compile("create", re.IGNORECASE)).click()
-        email = page.get_by_label(re.compile("e-?mail", re.IGNORECASE))
-        email.fill(self.email(name))
-        page.get_by_label(re.compile("password", re.IGNORECASE)).fill("correct horse battery")
-        page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).click()
-        page.get_by_label("Name", exact=True).fill(name)
-        page.get_by_role("combobox", name="School").select_option(self.school)
-        page.get_by_label(gender, exact=True).check()
-        page.get_by_label("Birth date").fill("2000-02-29")
-        page.get_by_role("checkbox").check()
-        page.get_by_role("button", name="Continue").click()
-        expect(page).to_have_url(f"{self.url}/feed")
-        # Before its scripts are there, the page behaves as it does without any.
-        page.wait_for_load_state()
+        email = self.email(name)
+        sign_up(page, self.url, email=email, name=name, gender=gender, school=self.school)
         return page
 
     def open(self) -> Page:
@@ -108,6 +95,24 @@ class Phones:
         )
         self._contexts.append(context)
         return context
+
+
+def sign_up(page: Page, url: str, *, email: str, name: str, gender: str, school: str) -> None:
+    """Create an account and a profile, and consent, by hand; the page is the feed then."""
+    page.goto(url)
+    page.get_by_role("link", name=re.compile("create", re.IGNORECASE)).click()
+    page.get_by_label(re.compile("e-?mail", re.IGNORECASE)).fill(email)
+    page.get_by_label(re.compile("password", re.IGNORECASE)).fill("correct horse battery")
+    page.get_by_role("button", name=re.compile("create", re.IGNORECASE)).click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_role("combobox", name="School").select_option(school)
+    page.get_by_label(gender, exact=True).check()
+    page.get_by_label("Birth date").fill("2000-02-29")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Continue").click()
+    expect(page).to_have_url(f"{url}/feed")
+    # Before its scripts are there, the page behaves as it does without any.
+    page.wait_for_load_state()
 
 
 def upload(page: Page, photo: Path) -> None:
