@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from itertools import cycle
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from automatch.feed.stream import FeedStream
+from typing import Protocol
 
 _PARTS = 16
 """So many times in the interval a part of the streams is written to, and never all at once."""
+
+
+class Pinged(Protocol):
+    """What tells its client that it is still there."""
+
+    def ping(self) -> None:
+        """Tell so."""
 
 
 class Pings:
@@ -18,14 +22,14 @@ class Pings:
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._parts: list[set[FeedStream]] = [set() for _ in range(_PARTS)]
+        self._parts: list[set[Pinged]] = [set() for _ in range(_PARTS)]
         self._next = cycle(self._parts)
 
-    def add(self, stream: FeedStream) -> None:
+    def add(self, stream: Pinged) -> None:
         """Ping a stream from now on."""
         next(self._next).add(stream)
 
-    def discard(self, stream: FeedStream) -> None:
+    def discard(self, stream: Pinged) -> None:
         """Ping it no more."""
         for part in self._parts:
             part.discard(stream)

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -40,6 +41,7 @@ from automatch.search.explain import needs_explanation
 from automatch.services.admission import Admission
 from automatch.services.photo_views import PhotoViews
 from automatch.services.rate_limits import describe_wait
+from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.store import cases, faces, jobs, profiles, schools
 from automatch.store.database import Connection, Database
@@ -321,3 +323,8 @@ async def load_refused_photo(
         return await photos.read(path)
     except PhotoMissingError as exc:
         raise NotFoundError from exc
+
+
+def shown_until(settings: Settings) -> datetime:
+    """Return the time before which a refused photo ended that is not shown any more."""
+    return datetime.now(UTC) - timedelta(seconds=settings.retention.refused_uploads_s)

@@ -26,11 +26,11 @@ from automatch.services.matches import (
     load_standing,
     open_feed,
 )
+from automatch.services.photos import shown_until
 from automatch.services.rate_limits import Limit
 from automatch.store import jobs
 from automatch.web.empty_views import render_empty
 from automatch.web.feed_views import Card, FeedPage, render_card
-from automatch.web.match_pages import read_order
 from automatch.web.own_photos import (
     JobItem,
     newest_jobs,
@@ -38,8 +38,7 @@ from automatch.web.own_photos import (
     render_strip_photo,
     why_no_upload,
 )
-from automatch.web.pages import PageRoute, go_to, show, templates
-from automatch.web.photo_pages import shown_until
+from automatch.web.pages import OrderDep, PageRoute, go_to, show, templates
 from automatch.web.report_views import list_notices
 from automatch.web.waiting_views import Waiting, find_waiting
 
@@ -56,7 +55,7 @@ _JOBS = 10
 async def feed(
     caller: CallerDep,
     services: ServicesDep,
-    order: Annotated[FeedOrder, Depends(read_order)],
+    order: OrderDep,
     before: Annotated[int | None, Query(ge=1, le=MAX_POSITION)] = None,
     similarity: Annotated[float | None, Query(ge=0, le=1)] = None,
 ) -> Response:
@@ -76,7 +75,7 @@ async def feed(
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
-    order: Annotated[FeedOrder, Depends(read_order)],
+    order: OrderDep,
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventStreamResponse:
@@ -174,7 +173,9 @@ async def _encode_events(
                     known = await _load_waiting(caller, services)
                     known_until = time.monotonic() + _KNOWN_S
                 waiting = known[0] if known else None
-                item = JobItem.from_job(event, pool, waiting, shown_until=shown_until(services))
+                item = JobItem.from_job(
+                    event, pool, waiting, shown_until=shown_until(services.settings)
+                )
                 data = {
                     "html": render_strip_photo(templates(), item),
                     "photo": render_job(templates(), item),

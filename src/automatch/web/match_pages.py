@@ -8,18 +8,17 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import CallerDep, ServicesDep
-from automatch.model.matches import FeedOrder, Show, Sort
 from automatch.services.matches import load_match, mark_seen
 from automatch.services.rate_limits import Limit
 from automatch.web.language import gettext as _
 from automatch.web.match_views import GonePage, MatchPage
-from automatch.web.pages import PageResponse, PageRoute, read_form
+from automatch.web.pages import OrderDep, PageResponse, PageRoute, read_form
 from automatch.web.pages import show as show_page
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -30,18 +29,13 @@ _LATEST = 32_503_680_000
 """The year 3000, in seconds."""
 
 
-def read_order(show: Show = "all", sort: Sort = "newest") -> FeedOrder:
-    """Return which matches an address asks for, and which first."""
-    return FeedOrder(show, sort)
-
-
 @router.get("/matches/{match_id}")
 @declare(Access.PAGE_COOKIE, limits=(Limit.FEED,))
 async def match(
     match_id: UUID,
     caller: CallerDep,
     services: ServicesDep,
-    order: Annotated[FeedOrder, Depends(read_order)],
+    order: OrderDep,
     since: Annotated[int | None, Query(ge=0, le=_LATEST)] = None,
 ) -> Response:
     """Show the two faces of a match beside each other; the caller has seen it then."""

@@ -25,6 +25,7 @@ from automatch.errors.request import ForbiddenError, NotFoundError
 from automatch.errors.upload import BodyMalformedError
 from automatch.http.deps import Caller, CallerDep, Services, services_of
 from automatch.http.errors import error_response, headers_of, status_of
+from automatch.model.matches import FeedOrder, Show, Sort
 from automatch.services.accounts import Session
 from automatch.web.language import gettext as _
 from automatch.web.refusals import describe
@@ -63,6 +64,14 @@ class PageResponse(Response):
         ).encode()
         self.headers["content-length"] = str(len(self.body))
         await super().__call__(scope, receive, send)
+
+
+def _read_order(show: Show = "all", sort: Sort = "newest") -> FeedOrder:
+    return FeedOrder(show, sort)
+
+
+OrderDep = Annotated[FeedOrder, Depends(_read_order)]
+"""Which matches an address asks for, and which first."""
 
 
 def _address_of(scope: Scope, page: Page) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from uuid import UUID
 
@@ -23,7 +22,12 @@ from automatch.http.responses.photos import (
 )
 from automatch.photos.store import Size
 from automatch.services.jobs import choose_face
-from automatch.services.photos import load_own_photos, load_refused_photo, load_visible_photo
+from automatch.services.photos import (
+    load_own_photos,
+    load_refused_photo,
+    load_visible_photo,
+    shown_until,
+)
 from automatch.services.rate_limits import Limit
 from automatch.store import faces
 from automatch.web.language import gettext as _
@@ -158,11 +162,6 @@ async def choose(
     return go_to("/photos?done=chosen")
 
 
-def shown_until(services: Services) -> datetime:
-    """Return the time before which a refused photo ended that is not shown any more."""
-    return datetime.now(UTC) - timedelta(seconds=services.settings.retention.refused_uploads_s)
-
-
 async def _photos_page(
     caller: Caller,
     services: Services,
@@ -180,7 +179,7 @@ async def _photos_page(
                 job,
                 own.pool,
                 waiting,
-                shown_until=shown_until(services),
+                shown_until=shown_until(services.settings),
                 is_open=job.face_id == opened,
             )
             for job in newest_jobs(own.jobs)
