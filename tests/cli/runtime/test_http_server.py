@@ -157,6 +157,19 @@ async def test_large_requests_within_the_bounds_are_answered(url: str) -> None:
         assert (await connection.answer()).status == 200
 
 
+def test_chunks_count_as_large_as_they_are_however_the_network_cuts_them() -> None:
+    sent = head("POST", "/body", "Transfer-Encoding: chunked")
+    sent += (b"40\r\n" + b"x" * 64 + b"\r\n") * 1500 + b"0\r\n\r\n"
+    connection = http_server._BoundedHttp()  # where the network cuts is not ours to choose
+    events: list[object] = []
+    for start in range(0, len(sent), 100):
+        connection.receive_data(sent[start : start + 100])
+        while isinstance(event := connection.next_event(), h11.Event):
+            events.append(event)
+    assert sum(len(event.data) for event in events if isinstance(event, h11.Data)) == 96_000
+    assert isinstance(events[-1], h11.EndOfMessage)
+
+
 async def test_head_that_does_not_end_is_given_up(
     url: str, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:

@@ -208,8 +208,9 @@ class _BoundedHttp(h11.Connection):
         if isinstance(event, h11.Request):
             self._chunks = self._chunk_bytes = 0
             self._check_head(event)
-        elif isinstance(event, h11.Data) and event.chunk_end:
-            self._chunks += 1
+        elif isinstance(event, h11.Data):
+            self._chunks += event.chunk_end
+            # A chunk that arrives in parts has as many events.
             self._chunk_bytes += len(event.data)
             if self._chunks > max(_MAX_SMALL_CHUNKS, self._chunk_bytes // _MIN_CHUNK_BYTES):
                 raise h11.RemoteProtocolError("too many small chunks")
