@@ -70,9 +70,12 @@ def test_page_shows_both_whole_photos_over_their_thumbnails_and_names_them(
 @pytest.mark.parametrize(
     ("similarity", "words"),
     [
-        (0.5, "50% A bit alike"),
+        (0.59, "59% A bit alike"),
         (0.6, "60% Clearly alike"),
-        (0.85, "85% Very alike"),
+        (0.74, "74% Clearly alike"),
+        (0.75, "75% Very alike"),
+        (0.89, "89% Very alike"),
+        (0.9, "90% Strikingly alike"),
         (0.95, "95% or more Strikingly alike"),
     ],
 )
