@@ -21,6 +21,8 @@ from automatch.auth.addresses import AddressKey
 from automatch.bulk_import.import_run import ImportContext, ImportRun, Outcome
 from automatch.bulk_import.photo_files import PhotoFiles
 from automatch.bulk_import.rows import COLUMNS, EmailCheck, RefusedRows, parse_person, read_rows
+from automatch.cli.commands import import_people
+from automatch.cli.runtime.signals import Shutdown
 from automatch.errors.store import QueueFullError
 from automatch.photos.make import make_photos
 from automatch.services.admission import Admission
@@ -31,7 +33,7 @@ from automatch.store.imports import list_consent_versions
 from automatch.vision import Embedder
 from automatch.vision.decode.upload_check import limits_from
 from tests.support.build import connect, one
-from tests.support.command import call_command, environment, run_command
+from tests.support.command import call_command, environment
 from tests.support.forbidden_states import find_forbidden_states
 from tests.support.photos import (
     astronaut,
@@ -44,6 +46,7 @@ from tests.support.photos import (
 from tests.support.postgres import Database, TestCluster
 from tests.support.smtp import link_in, mail_server
 from tests.support.system import PASSWORD, System, running_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -91,28 +94,20 @@ Import = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def import_list(server: System, cluster: TestCluster) -> Import:
+def import_list(server: System, cluster: TestCluster, monkeypatch: pytest.MonkeyPatch) -> Import:
     """Give `automatch import` on the test's own database and data folder."""
     home = server.settings.home
-    env = environment(home) | {
-        "AUTOMATCH_DATABASE_URL": server.database.owner,
-        "AUTOMATCH_RETENTION__MIN_FREE_MB": "0",
-    }
     home.mkdir(mode=0o700, exist_ok=True)
     secrets = home / "secrets.json"
     if not secrets.exists():
         secrets.write_bytes((cluster.settings.home / "secrets.json").read_bytes())
         secrets.chmod(0o600)
+    # Only a main thread can; the process that is interrupted below handles them.
+    monkeypatch.setattr(import_people, "handle_signals", Shutdown)
 
     def run(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "automatch", "import", *map(str, arguments)],
-            env=env | more,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        settings = {"DATABASE_URL": server.database.owner, "RETENTION__MIN_FREE_MB": "0"}
+        return call_command(home, "import", *arguments, **settings, **more)
 
     return run
 
@@ -210,7 +205,7 @@ async def test_imported_people_are_invited_once_and_not_all_at_once(
     waiting = await _run(import_list, folder, "--invite", "--no-wait")
     [(pause,)] = _rows(system.database, "select max(run_at) - min(run_at) from automatch.mails")
     with mail_server() as box:
-        mail = {"AUTOMATCH_MAIL__SMTP_URL": box.url, "AUTOMATCH_MAIL__SENDER": "a@uit.example"}
+        mail = {"MAIL__SMTP_URL": box.url, "MAIL__SENDER": "a@uit.example"}
         mailed, again = [
             await asyncio.to_thread(import_list, folder, "--invite", **mail) for _ in "12"
         ]
@@ -398,9 +393,12 @@ async def test_interrupted_import_is_resumed(
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not _rows(server.database, "select 1 from faces limit 1"):
+
+    def has_begun() -> bool:
         assert process.poll() is None
-        await asyncio.sleep(0)
+        return bool(_rows(server.database, "select 1 from faces limit 1"))
+
+    await until(has_begun)
     process.send_signal(signal.SIGINT)
     printed, _ = await asyncio.to_thread(process.communicate, timeout=60)
     kept = _rows(server.database, "select count(*) from faces")[0][0]
@@ -469,7 +467,7 @@ async def test_import_waits_while_the_queue_is_full(
 
 
 def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
-    rows, path = 20_000, tmp_path / "people.csv"
+    rows, path = 6_000, tmp_path / "people.csv"
     with path.open("w", newline="") as lines:
         writer = csv.DictWriter(lines, COLUMNS)
         writer.writeheader()
@@ -482,7 +480,7 @@ def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    # pydantic caches some thousand strings; the rows themselves would take 20 MB.
+    # pydantic caches some thousand strings; the rows themselves would take 6 MB.
     assert most < 2_000_000
 
 
@@ -493,7 +491,7 @@ def test_import_starts_the_embedded_database_and_a_worker(ready_home: Path, tmp_
         {"1.jpg": encode(astronaut()), "2.jpg": encode(astronaut(), quality=85)},
     )
 
-    done = run_command(ready_home, "import", str(folder))
+    done = call_command(ready_home, "import", folder)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Photos imported: 2; existing: 0.\nNo row was refused." in done.stdout

@@ -46,6 +46,7 @@ from automatch.settings import Settings
 
 _ATTRIBUTE = "__automatch_declaration__"
 _SMALL_BODY_BYTES = 64 * 1024
+_SCHEMAS = "#/components/schemas/"
 
 _T = TypeVar("_T")
 
@@ -185,10 +186,17 @@ def _describe_errors(
             if kind.code not in found:
                 found.append(kind.code)
     model = error_model(path)
-    return {
-        status: {"model": model, "description": ", ".join(f"`{code}`" for code in found)}
+    told: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": ", ".join(f"`{code}`" for code in found),
+            "content": {"application/json": {"schema": {"$ref": _SCHEMAS + model.__name__}}},
+        }
         for status, found in sorted(codes.items())
     }
+    # The model itself, which brings the schema, for one of them: to read one for each took FastAPI
+    # a fifth of the time in which a server starts.
+    told[min(codes)] = {"model": model, "description": told[min(codes)]["description"]}
+    return told
 
 
 def _concrete_errors(error: type[AutomatchError]) -> list[type[AutomatchError]]:
