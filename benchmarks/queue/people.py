@@ -86,8 +86,8 @@ def _units(vectors: np.ndarray) -> np.ndarray:
 
 
 _PROFILES = """
-insert into public.profiles (id, name, school, gender, birth_date)
-select profile_id, 'Person ' || n, school, gender, date '2000-02-29' from people
+insert into public.profiles (id, name, school, gender, birth_date, admitted)
+select profile_id, 'Person ' || n, school, gender, date '2000-02-29', true from people
 """
 _CONSENTS = """
 insert into public.biometric_consents (profile_id, action, text_version, text_sha256)

@@ -93,12 +93,12 @@ def women(big_database):
 
 
 NEAR = {
-    "v_half": "halfvec",
-    "v_model.id": "text",
+    "p_query": "halfvec",
+    "p_model": "text",
     "p_school": "text",
     "p_gender": "text",
-    "v_limit": "float8",
-    "p_excluded_profile_ids": "uuid[]",
+    "p_limit": "float8",
+    "p_hidden": "uuid[]",
 }
 RANK = {
     "p_queries": "vector[]",
@@ -135,7 +135,7 @@ def plan_of_the_search(conn, query, school):
     numbers = "[" + ",".join(map(str, query)) + "]"
     near = explain(
         conn,
-        *("find_candidates", "select i.face_id, i.profile_id,", ") as n;", NEAR),
+        *("read_near_faces", "select i.face_id, i.profile_id,", ") as n;", NEAR),
         [numbers, "dlib", school, "female", -0.9, "{}"],
     )
     ids = "{" + ",".join(str(uuid4()) for _ in range(30)) + "}"
@@ -189,6 +189,8 @@ def check_plan(conn, school, plan):
     assert re.findall(r"(face_index_dlib_\d+_pkey)", plan) == [f"{partition}_pkey"], plan
     assert "hnsw" not in plan
     assert "Seq Scan" not in plan
+    # Page by page, however small a part of its partition the group is.
+    assert f"Bitmap Heap Scan on {partition}" in plan
     # The candidates, one face at a time: never all of face_embeddings.
     assert re.search(r"Index Scan (using|on) face_embeddings_dlib_", plan), plan
     assert "Hash Join" not in plan

@@ -32,6 +32,12 @@ FORBIDDEN_STATES = {
         join automatch.feed_counters as h on h.profile_id = e.profile_id
         where e.position > h.last_position
     """,
+    "an entry of a feed that is gone": """
+        select from automatch.feed_entries as e
+        where not exists (
+            select from automatch.feed_counters as h where h.profile_id = e.profile_id
+        )
+    """,
     "a face without consent": """
         select from public.faces as f where not automatch.has_consent(f.profile_id)
     """,

@@ -3980,21 +3980,34 @@ comment on function automatch.exclude_held(automatch.found_face[]) is
     'What searches found, without photos that are held since. After locking the feeds, as hold_face() does.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
-returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    with written as (
-        insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
-        select
-            least(j.face_id, other.id),
-            greatest(j.face_id, other.id),
-            case when j.face_id < other.id then j.user_id else other.profile_id end,
-            case when j.face_id < other.id then other.profile_id else j.user_id end,
-            f.similarity,
-            p_now
+    with scored as (
+        -- What score_match() would do, for all at once.
+        select j.face_id, j.user_id, other.id, other.profile_id, m.scale_version, m.midpoint, m.width, f.similarity,
+            greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
         from unnest(p_found) as f
         join public.match_jobs as j on j.id = f.job_id
         join public.faces as other on other.id = f.face_id
-        where j.id = any (p_job_ids)
+        cross join public.embedding_models as m
+        left join public.face_embeddings as a on a.model = m.id and a.face_id = j.face_id
+        left join public.face_embeddings as b on b.model = m.id and b.face_id = other.id
+        where f.job_id = any (p_job_ids) and m.active
+    ),
+    written as (
+        insert into public.matches (
+            face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at, cosine, scale_version
+        )
+        select
+            least(s.face_id, s.id),
+            greatest(s.face_id, s.id),
+            case when s.face_id < s.id then s.user_id else s.profile_id end,
+            case when s.face_id < s.id then s.profile_id else s.user_id end,
+            coalesce(automatch.similarity(s.cosine, s.midpoint, s.width), s.similarity),
+            p_now,
+            s.cosine,
+            s.scale_version
+        from scored as s
         -- Two jobs of a batch may find each other.
         on conflict (face_a_id, face_b_id) do nothing
         returning id
@@ -4037,19 +4050,22 @@ begin
     v_now := automatch.now();
     -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
-        select m.id, max(m.token) as token, sum(m.found)::integer as found, max(e.code) as code, max(e.message) as message
+        select m.id, m.token, m.found, e.code, e.message
         from (
-            select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
-            union all
-            -- A face may have been erased since the search.
-            select f.job_id, null, 1
-            from unnest(p_found) as f
-            where exists (select from public.faces as other where other.id = f.face_id)
+            select c.id, max(c.token) as token, sum(c.found)::integer as found
+            from (
+                select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
+                union all
+                -- A face may have been erased since the search.
+                select f.job_id, null, 1
+                from unnest(p_found) as f
+                where exists (select from public.faces as other where other.id = f.face_id)
+            ) as c
+            group by c.id
         ) as m
         join public.match_jobs as o on o.id = m.id
         left join automatch.held_faces as h on h.face_id = o.face_id
-        left join lateral automatch.explain_hold(h.reason) as e on true
-        group by m.id
+        left join lateral (select x.* from automatch.explain_hold(h.reason) as x where h.reason is not null) as e on true
         order by m.id
     ),
     finished as (
@@ -5127,6 +5143,9 @@ create function automatch.nth_distance(p_profile_ids uuid[], p_distances double 
 returns double precision language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if cardinality(p_profile_ids) < p_count then
+        return null;
+    end if;
     return (
         select min(n.distance)
         from unnest(p_profile_ids, p_distances) as n (profile_id, distance)
@@ -5140,6 +5159,34 @@ $$;
 comment on function automatch.nth_distance(uuid[], double precision[], integer) is
     'The distance of the nearest face of the p_count-th person; null when there are fewer people.';
 
+create function automatch.read_near_faces(
+    p_query halfvec, p_model text, p_school text, p_gender text, p_limit double precision, p_hidden uuid[],
+    out face_ids uuid[], out profile_ids uuid[], out distances double precision[]
+)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+-- test_search_scale.py: otherwise a partition in which one school is large would be read whole; or a group in the
+-- order of its key, row by row, where it is a small part of a large partition: six times the pages.
+set enable_seqscan = off
+set enable_indexscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+begin
+    select array_agg(n.face_id), array_agg(n.profile_id), array_agg(n.distance)
+    into face_ids, profile_ids, distances
+    from (
+        select i.face_id, i.profile_id, i.embedding <#> p_query as distance
+        from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+          and (i.embedding <#> p_query) <= p_limit
+          and not (i.profile_id = any (p_hidden))
+    ) as n;
+end
+$$;
+comment on function automatch.read_near_faces(halfvec, text, text, text, double precision, uuid[]) is
+    'The faces of a group within a distance of the query, of nobody hidden. Reads the whole group.';
+
 create function automatch.find_candidates(
     p_embedding vector, p_school text, p_gender text, p_excluded_profile_ids uuid[],
     p_threshold double precision, p_count integer, p_model text default null
@@ -5149,8 +5196,6 @@ language plpgsql stable security definer parallel safe set search_path = pg_cata
 -- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us). A sharded
 -- Postgres needs it reset, here and wherever else it is set.
 set plan_cache_mode = force_generic_plan
--- test_search_scale.py: otherwise a partition in which one school is large would be read whole.
-set enable_seqscan = off
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
@@ -5190,17 +5235,8 @@ begin
         v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
     end if;
     if not v_is_complete then
-        select array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids,
-            array_agg(n.distance) as distances, null::double precision as last
-        into v_near
-        from (
-            -- "+ 0" keeps any vector index out.
-            select i.face_id, i.profile_id, (i.embedding <#> v_half) + 0 as distance
-            from public.face_index as i
-            where i.model = v_model.id and i.school = p_school and i.gender = p_gender
-              and (i.embedding <#> v_half) <= v_limit
-              and not (i.profile_id = any (p_excluded_profile_ids))
-        ) as n;
+        select n.face_ids, n.profile_ids, n.distances, null::double precision as last into v_near
+        from automatch.read_near_faces(v_half, v_model.id, p_school, p_gender, v_limit, p_excluded_profile_ids) as n;
         v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
     end if;
     if v_near.face_ids is null then
@@ -6303,7 +6339,7 @@ comment on function automatch.score_match() is
     'Store the cosine of a new match, and its similarity on the scale in use.';
 
 create trigger matches_score before insert on public.matches
-for each row execute function automatch.score_match();
+for each row when (new.cosine is null) execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -6641,7 +6677,9 @@ comment on column automatch.feed_counters.seen_position is
     'No entry up to here is new, so that new ones are found without reading the feed.';
 comment on column automatch.feed_counters.seen_count is 'How often an entry was marked as seen: open pages learn of it.';
 create table automatch.feed_entries (
-    profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
+    -- Of feed_counters. No foreign key: whoever writes an entry holds the lock of the counter, and checking it for
+    -- each entry costs as much as to write one.
+    profile_id uuid not null,
     other_profile_id uuid not null,
     position bigint not null,
     place bigint not null,
@@ -6676,6 +6714,18 @@ $$;
 
 create trigger profiles_create_feed_counter after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
+
+create function automatch.feed_removed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.feed_entries as e where e.profile_id = old.profile_id;
+    return null;
+end
+$$;
+
+create trigger feed_counters_removed after delete on automatch.feed_counters
+for each row execute function automatch.feed_removed();
 
 -- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
 -- jobs; each by id.
@@ -6763,35 +6813,35 @@ begin
         where shown.similarity is null or shown.similarity < s.similarity
         order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
     ),
-    -- The best match gets the highest position, which feeds show first.
+    -- The best match gets the highest position, which feeds show first. From the counters as they are locked: joined
+    -- with what updates them, each entry would be compared with each counter of a batch.
     placed as materialized (
-        select n.*, row_number() over (
+        select n.*, h.last_position + row_number() over (
             partition by n.profile_id order by n.similarity, n.other_profile_id
-        ) as step
+        ) as position
         from better as n
+        join automatch.feed_counters as h on h.profile_id = n.profile_id
     ),
     -- One update for each counter: a second one would check its foreign key again, and so lock the profile
     -- after the feeds.
     grown as materialized (
-        select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
+        select c.profile_id, max(c.number) as last_match, max(c.position) as last_position
         from (
-            select s.profile_id, s.number, 0 as entries from sides as s
+            select s.profile_id, s.number, 0 as position from sides as s
             union all
-            select p.profile_id, p.number, 1 from placed as p
+            select p.profile_id, p.number, p.position from placed as p
         ) as c
         group by c.profile_id
     ),
     counters as (
         update automatch.feed_counters as h
-        set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
+        set last_position = greatest(h.last_position, g.last_position), last_match = greatest(h.last_match, g.last_match)
         from grown as g
         where h.profile_id = g.profile_id
-        returning h.profile_id, h.last_position - g.entries as before
     )
     insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
-    select p.profile_id, p.other_profile_id, h.before + p.step, h.before + p.step, p.id, v_now
+    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, v_now
     from placed as p
-    join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
         do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
             created_at = excluded.created_at, seen_at = null;

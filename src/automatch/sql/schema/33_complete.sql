@@ -133,21 +133,34 @@ comment on function automatch.exclude_held(automatch.found_face[]) is
     'What searches found, without photos that are held since. After locking the feeds, as hold_face() does.';
 
 create function automatch.write_matches(p_found automatch.found_face[], p_job_ids uuid[], p_now timestamptz)
-returns uuid[] language sql security definer set search_path = pg_catalog, pg_temp
+returns uuid[] language sql security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    with written as (
-        insert into public.matches (face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at)
-        select
-            least(j.face_id, other.id),
-            greatest(j.face_id, other.id),
-            case when j.face_id < other.id then j.user_id else other.profile_id end,
-            case when j.face_id < other.id then other.profile_id else j.user_id end,
-            f.similarity,
-            p_now
+    with scored as (
+        -- What score_match() would do, for all at once.
+        select j.face_id, j.user_id, other.id, other.profile_id, m.scale_version, m.midpoint, m.width, f.similarity,
+            greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
         from unnest(p_found) as f
         join public.match_jobs as j on j.id = f.job_id
         join public.faces as other on other.id = f.face_id
-        where j.id = any (p_job_ids)
+        cross join public.embedding_models as m
+        left join public.face_embeddings as a on a.model = m.id and a.face_id = j.face_id
+        left join public.face_embeddings as b on b.model = m.id and b.face_id = other.id
+        where f.job_id = any (p_job_ids) and m.active
+    ),
+    written as (
+        insert into public.matches (
+            face_a_id, face_b_id, profile_a_id, profile_b_id, similarity, created_at, cosine, scale_version
+        )
+        select
+            least(s.face_id, s.id),
+            greatest(s.face_id, s.id),
+            case when s.face_id < s.id then s.user_id else s.profile_id end,
+            case when s.face_id < s.id then s.profile_id else s.user_id end,
+            coalesce(automatch.similarity(s.cosine, s.midpoint, s.width), s.similarity),
+            p_now,
+            s.cosine,
+            s.scale_version
+        from scored as s
         -- Two jobs of a batch may find each other.
         on conflict (face_a_id, face_b_id) do nothing
         returning id
@@ -190,19 +203,22 @@ begin
     v_now := automatch.now();
     -- One update for each job: a second one would check the foreign keys again, and so lock the profile too late.
     with mine as materialized (
-        select m.id, max(m.token) as token, sum(m.found)::integer as found, max(e.code) as code, max(e.message) as message
+        select m.id, m.token, m.found, e.code, e.message
         from (
-            select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
-            union all
-            -- A face may have been erased since the search.
-            select f.job_id, null, 1
-            from unnest(p_found) as f
-            where exists (select from public.faces as other where other.id = f.face_id)
+            select c.id, max(c.token) as token, sum(c.found)::integer as found
+            from (
+                select j.id, j.token, 0 as found from unnest(p_job_ids, p_tokens) as j (id, token)
+                union all
+                -- A face may have been erased since the search.
+                select f.job_id, null, 1
+                from unnest(p_found) as f
+                where exists (select from public.faces as other where other.id = f.face_id)
+            ) as c
+            group by c.id
         ) as m
         join public.match_jobs as o on o.id = m.id
         left join automatch.held_faces as h on h.face_id = o.face_id
-        left join lateral automatch.explain_hold(h.reason) as e on true
-        group by m.id
+        left join lateral (select x.* from automatch.explain_hold(h.reason) as x where h.reason is not null) as e on true
         order by m.id
     ),
     finished as (

@@ -73,6 +73,9 @@ create function automatch.nth_distance(p_profile_ids uuid[], p_distances double 
 returns double precision language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if cardinality(p_profile_ids) < p_count then
+        return null;
+    end if;
     return (
         select min(n.distance)
         from unnest(p_profile_ids, p_distances) as n (profile_id, distance)
@@ -86,6 +89,34 @@ $$;
 comment on function automatch.nth_distance(uuid[], double precision[], integer) is
     'The distance of the nearest face of the p_count-th person; null when there are fewer people.';
 
+create function automatch.read_near_faces(
+    p_query halfvec, p_model text, p_school text, p_gender text, p_limit double precision, p_hidden uuid[],
+    out face_ids uuid[], out profile_ids uuid[], out distances double precision[]
+)
+language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = force_generic_plan
+-- test_search_scale.py: otherwise a partition in which one school is large would be read whole; or a group in the
+-- order of its key, row by row, where it is a small part of a large partition: six times the pages.
+set enable_seqscan = off
+set enable_indexscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+begin
+    select array_agg(n.face_id), array_agg(n.profile_id), array_agg(n.distance)
+    into face_ids, profile_ids, distances
+    from (
+        select i.face_id, i.profile_id, i.embedding <#> p_query as distance
+        from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+          and (i.embedding <#> p_query) <= p_limit
+          and not (i.profile_id = any (p_hidden))
+    ) as n;
+end
+$$;
+comment on function automatch.read_near_faces(halfvec, text, text, text, double precision, uuid[]) is
+    'The faces of a group within a distance of the query, of nobody hidden. Reads the whole group.';
+
 create function automatch.find_candidates(
     p_embedding vector, p_school text, p_gender text, p_excluded_profile_ids uuid[],
     p_threshold double precision, p_count integer, p_model text default null
@@ -95,8 +126,6 @@ language plpgsql stable security definer parallel safe set search_path = pg_cata
 -- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us). A sharded
 -- Postgres needs it reset, here and wherever else it is set.
 set plan_cache_mode = force_generic_plan
--- test_search_scale.py: otherwise a partition in which one school is large would be read whole.
-set enable_seqscan = off
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
@@ -136,17 +165,8 @@ begin
         v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
     end if;
     if not v_is_complete then
-        select array_agg(n.face_id) as face_ids, array_agg(n.profile_id) as profile_ids,
-            array_agg(n.distance) as distances, null::double precision as last
-        into v_near
-        from (
-            -- "+ 0" keeps any vector index out.
-            select i.face_id, i.profile_id, (i.embedding <#> v_half) + 0 as distance
-            from public.face_index as i
-            where i.model = v_model.id and i.school = p_school and i.gender = p_gender
-              and (i.embedding <#> v_half) <= v_limit
-              and not (i.profile_id = any (p_excluded_profile_ids))
-        ) as n;
+        select n.face_ids, n.profile_ids, n.distances, null::double precision as last into v_near
+        from automatch.read_near_faces(v_half, v_model.id, p_school, p_gender, v_limit, p_excluded_profile_ids) as n;
         v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
     end if;
     if v_near.face_ids is null then

@@ -81,7 +81,7 @@ comment on function automatch.score_match() is
     'Store the cosine of a new match, and its similarity on the scale in use.';
 
 create trigger matches_score before insert on public.matches
-for each row execute function automatch.score_match();
+for each row when (new.cosine is null) execute function automatch.score_match();
 
 create function public.rescore_matches(p_limit integer default 500)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp

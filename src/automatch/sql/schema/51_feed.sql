@@ -14,7 +14,9 @@ comment on column automatch.feed_counters.seen_position is
     'No entry up to here is new, so that new ones are found without reading the feed.';
 comment on column automatch.feed_counters.seen_count is 'How often an entry was marked as seen: open pages learn of it.';
 create table automatch.feed_entries (
-    profile_id uuid not null references automatch.feed_counters (profile_id) on delete cascade,
+    -- Of feed_counters. No foreign key: whoever writes an entry holds the lock of the counter, and checking it for
+    -- each entry costs as much as to write one.
+    profile_id uuid not null,
     other_profile_id uuid not null,
     position bigint not null,
     place bigint not null,
@@ -49,6 +51,18 @@ $$;
 
 create trigger profiles_create_feed_counter after insert on public.profiles
 for each row execute function automatch.create_feed_counter();
+
+create function automatch.feed_removed()
+returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from automatch.feed_entries as e where e.profile_id = old.profile_id;
+    return null;
+end
+$$;
+
+create trigger feed_counters_removed after delete on automatch.feed_counters
+for each row execute function automatch.feed_removed();
 
 -- The order of locks, which prevents deadlocks: profiles (for update: only one), feed_counters, faces,
 -- jobs; each by id.
@@ -136,35 +150,35 @@ begin
         where shown.similarity is null or shown.similarity < s.similarity
         order by s.profile_id, s.other_profile_id, s.similarity desc, s.id
     ),
-    -- The best match gets the highest position, which feeds show first.
+    -- The best match gets the highest position, which feeds show first. From the counters as they are locked: joined
+    -- with what updates them, each entry would be compared with each counter of a batch.
     placed as materialized (
-        select n.*, row_number() over (
+        select n.*, h.last_position + row_number() over (
             partition by n.profile_id order by n.similarity, n.other_profile_id
-        ) as step
+        ) as position
         from better as n
+        join automatch.feed_counters as h on h.profile_id = n.profile_id
     ),
     -- One update for each counter: a second one would check its foreign key again, and so lock the profile
     -- after the feeds.
     grown as materialized (
-        select c.profile_id, max(c.number) as last_match, sum(c.entries) as entries
+        select c.profile_id, max(c.number) as last_match, max(c.position) as last_position
         from (
-            select s.profile_id, s.number, 0 as entries from sides as s
+            select s.profile_id, s.number, 0 as position from sides as s
             union all
-            select p.profile_id, p.number, 1 from placed as p
+            select p.profile_id, p.number, p.position from placed as p
         ) as c
         group by c.profile_id
     ),
     counters as (
         update automatch.feed_counters as h
-        set last_position = h.last_position + g.entries, last_match = greatest(h.last_match, g.last_match)
+        set last_position = greatest(h.last_position, g.last_position), last_match = greatest(h.last_match, g.last_match)
         from grown as g
         where h.profile_id = g.profile_id
-        returning h.profile_id, h.last_position - g.entries as before
     )
     insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
-    select p.profile_id, p.other_profile_id, h.before + p.step, h.before + p.step, p.id, v_now
+    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, v_now
     from placed as p
-    join counters as h on h.profile_id = p.profile_id
     on conflict (profile_id, other_profile_id)
         do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
             created_at = excluded.created_at, seen_at = null;
