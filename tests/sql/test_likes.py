@@ -461,3 +461,62 @@ def test_report_is_not_taken_back_later_or_by_others(conn, both, late):
         conn.execute("select public.answer_case('thanh', %s, 'reporter', 'Thank you.')", [case])
     with refused("not_found"), acting(conn, he if late == "stranger" else she):
         conn.execute("select public.withdraw_report(%s)", [case])
+
+
+@pytest.mark.parametrize("how", ["block", "dismissal", "pause"])
+@pytest.mark.parametrize("changes", [True, False])
+def test_who_hides_and_comes_back_reads_no_change_without_the_other_being_told_again(
+    conn, both, how, changes
+):
+    she, he = both
+    for person in both:
+        see(conn, person)
+    hide, undo = HIDES[how]
+    hide(conn, he, she)
+    before = position(conn, she)
+    if changes:
+        share(conn, she, ("Moved to Zalo", None))
+
+    undo(conn, he, she)
+
+    [(number, _, mutual, _, place)] = news(conn, she, before)
+    assert mutual
+    assert told(conn, she) == (False, changes)
+    if changes:
+        assert card(conn, he, she)[2] == "Moved to Zalo"
+        assert place == number, "news go to the top"
+
+
+def delete_photo(conn, person):
+    conn.execute("delete from public.faces where profile_id = %s", [person])
+
+
+def erase(conn, person):
+    conn.execute("delete from public.profiles where id = %s", [person])
+
+
+@pytest.mark.parametrize("goes", [delete_photo, erase])
+@pytest.mark.parametrize("how", ["block", "dismissal"])
+@pytest.mark.parametrize("who_hides", [0, 1])
+def test_who_is_hidden_from_somebody_does_not_learn_that_a_photo_or_they_go(
+    conn, two, goes, how, who_hides
+):
+    she, he = two
+    HIDES[how][0](conn, two[who_hides], two[1 - who_hides])
+    before = all_that_he_can_read(conn, he)
+
+    goes(conn, she)
+
+    after = all_that_he_can_read(conn, he)
+    # What an open page reads again by.
+    for number in ("position", "version"):
+        assert after[number] == before[number]
+
+
+def test_photo_that_goes_takes_the_card_from_open_pages(conn, two):
+    she, he = two
+    before = position(conn, he)
+
+    delete_photo(conn, she)
+
+    assert [row[1] for row in news(conn, he, before)] == [she]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -13,7 +14,10 @@ from tests.support import build
 from tests.support.build import acting, one
 
 KEYS = ("k" * 87, "a" * 22)
-TAKE = "select news, is_mutual, position, id from public.take_pushes(10, '5 minutes', '0 seconds')"
+TAKE = (
+    "select news, is_mutual, id, lease_token, position, liked_at"
+    " from public.take_pushes(10, '5 minutes', '0 seconds')"
+)
 
 
 def subscribe(conn, person, endpoint="https://push.example/1", keys=KEYS):
@@ -28,9 +32,13 @@ def take(conn):
 def tell(conn):
     """Tell all devices that are due; return of what."""
     told = conn.execute(TAKE).fetchall()
-    for _, _, position, device in told:
-        conn.execute("select public.finish_push(%s, %s, '0 seconds')", [device, position])
+    for _, _, *push in told:
+        finish(conn, push)
     return [row[:2] for row in told]
+
+
+def finish(conn, push, quiet="0 seconds"):
+    conn.execute("select public.finish_push(%s, %s, %s, %s, %s)", [*push, quiet])
 
 
 @pytest.fixture
@@ -79,8 +87,8 @@ def test_news_of_a_quiet_time_come_together(conn, pair):
     she, _ = pair
     subscribe(conn, she[0])
     build.a_match(conn, she[1])
-    [(_, _, position, device)] = conn.execute(TAKE)
-    conn.execute("select public.finish_push(%s, %s, '1 hour')", [device, position])
+    [(_, _, *push)] = conn.execute(TAKE)
+    finish(conn, push, "1 hour")
 
     meet(conn, 1)
     meet(conn, 2)
@@ -90,29 +98,126 @@ def test_news_of_a_quiet_time_come_together(conn, pair):
     assert tell(conn) == [(2, False)]
 
 
-def test_match_that_an_open_page_may_still_show_waits(conn, pair):
+def look(conn, start, seconds):
+    """Return what devices are to be told of, some seconds after a time."""
+    build.set_clock(conn, start + timedelta(seconds=seconds))
+    return conn.execute(
+        "select news, is_mutual from public.take_pushes(10, '5 minutes')"
+    ).fetchall()
+
+
+@pytest.mark.parametrize("what", ["match", "like"])
+def test_news_is_told_at_the_first_look_at_which_an_open_page_has_shown_it(conn, pair, what):
+    she, he = pair
+    start = one(conn, "select automatch.now()")
+    build.a_match(conn, she[1])
+    say_like(conn, she[0], he[0])
+    if what == "match":
+        conn.execute("delete from public.matches")
+    look(conn, start, 60)
+    subscribe(conn, she[0])
+    if what == "match":
+        build.a_match(conn, she[1])
+    else:
+        build.set_clock(conn, start + timedelta(seconds=61))
+        say_like(conn, he[0], she[0])
+
+    assert look(conn, start, 69) == []
+    assert look(conn, start, 79) == []
+    assert look(conn, start, 81) == [(1, what == "like")]
+
+
+def test_only_the_last_taking_settles_anything(conn, pair):
     she, _ = pair
     subscribe(conn, she[0])
     build.a_match(conn, she[1])
-    take_soon = "select id from public.take_pushes(10, '5 minutes')"
-
-    assert conn.execute(take_soon).fetchall() == []
+    [(_, _, *first)] = conn.execute(TAKE)
     conn.execute("update automatch.push_subscriptions set run_at = automatch.now()")
-    assert tell(conn) == [(1, False)]
+    [(_, _, *second)] = conn.execute(TAKE)
+    state = "select * from automatch.push_subscriptions"
+    before = conn.execute(state).fetchall()
+
+    finish(conn, first)
+    for delay in ("1 hour", None):
+        conn.execute("select public.postpone_push(%s, %s, %s)", [*first[:2], delay])
+    assert conn.execute(state).fetchall() == before
+    finish(conn, second)
+
+    assert one(conn, "select told_position from automatch.push_subscriptions") == second[2]
 
 
-def test_both_sides_of_a_like_are_told_and_one_alone_nobody(conn, pair):
+@pytest.fixture
+def liked(conn, pair):
+    """Give the two, each with a device, and she likes him."""
     she, he = pair
     build.a_match(conn, she[1])
     subscribe(conn, she[0])
     subscribe(conn, he[0], "https://push.example/2")
-    conn.execute("update automatch.push_subscriptions set told_at = told_at - interval '1 s'")
-
     say_like(conn, she[0], he[0])
     assert tell(conn) == []
-    say_like(conn, he[0], she[0])
+    return she[0], he[0]
 
-    assert sorted(mutual for _, mutual in tell(conn)) == [True, True]
+
+def test_who_liked_first_is_told_that_both_do(conn, liked):
+    she, he = liked
+    say_like(conn, he, she)
+
+    assert tell(conn) == [(1, True)]
+    assert tell(conn) == []
+    assert one(
+        conn, "select seen_at is null from automatch.feed_entries where profile_id = %s", she
+    )
+
+
+def test_like_that_was_taken_back_is_told_as_what_it_was(conn, liked):
+    she, he = liked
+    say_like(conn, he, she)
+    with acting(conn, he):
+        conn.execute("select public.unlike_profile(%s)", [she])
+
+    assert tell(conn) == [(1, True)]
+
+
+def test_nobody_is_told_of_a_like_that_they_have_seen(conn, liked):
+    she, he = liked
+    say_like(conn, he, she)
+    with acting(conn, she):
+        conn.execute("select public.mark_matches_seen(array(select public.list_new_matches()))")
+
+    assert tell(conn) == []
+
+
+def test_like_that_comes_while_another_is_told_is_told_next(conn, liked):
+    she, he = liked
+    meet(conn)
+    other = one(
+        conn,
+        "select other_profile_id from automatch.feed_entries"
+        " where profile_id = %s and other_profile_id <> %s",
+        she, he,
+    )  # fmt: skip
+    say_like(conn, she, other)
+    say_like(conn, he, she)
+    [(_, is_mutual, *push)] = conn.execute(TAKE)
+    assert is_mutual
+    say_like(conn, other, she)
+
+    finish(conn, push)
+
+    assert tell(conn) == [(1, True)]
+
+
+def test_device_speaks_the_language_that_its_person_chooses_later(conn, pair):
+    she, he = pair
+    subscribe(conn, she[0])
+    subscribe(conn, he[0], "https://push.example/2")
+    speaks = "select language from automatch.push_subscriptions where profile_id = %s"
+    for chosen in ("vi", None):
+        with acting(conn, she[0]):
+            conn.execute("select public.set_language(%s)", [chosen])
+
+        assert one(conn, speaks, she[0]) == "vi"
+    assert one(conn, speaks, he[0]) == "en"
 
 
 def test_like_that_is_not_to_be_told_costs_no_attempt(conn, pair):

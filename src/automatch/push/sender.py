@@ -170,7 +170,7 @@ class PushSender:
 def _describe(push: Push) -> dict[str, object]:
     with speaking(push.language):
         if push.is_mutual:
-            text = _("Somebody you like likes you, too.")
+            text = _("Somebody you like liked you back.")
         else:
             text = ngettext(
                 "You have a new look-alike.", "You have %(num)d new look-alikes.", push.news

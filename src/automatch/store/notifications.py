@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from psycopg.rows import class_row
@@ -27,8 +27,12 @@ class Push:
     """Whether somebody whom the person likes likes them, too."""
     position: int
     """Of the feed: up to there the person is told."""
+    liked_at: datetime | None
+    """Up to then the person is told of likes."""
     attempts: int
     """This one included."""
+    lease_token: int
+    """Which taking this is: only the last one settles anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,20 @@ async def take_pushes(conn: Connection, limit: int, lease: timedelta) -> list[Pu
 
 async def finish_push(conn: Connection, push: Push, quiet: timedelta) -> None:
     """Note that a device was told; more comes to it once the quiet time is over."""
-    await call(conn, "finish_push", id=push.id, position=push.position, quiet=quiet)
+    await call(
+        conn,
+        "finish_push",
+        id=push.id,
+        lease_token=push.lease_token,
+        position=push.position,
+        liked_at=push.liked_at,
+        quiet=quiet,
+    )
 
 
 async def postpone_push(conn: Connection, push: Push, delay: timedelta | None) -> None:
     """Try a device again after *delay*; None forgets it."""
-    await call(conn, "postpone_push", id=push.id, delay=delay)
+    await call(conn, "postpone_push", id=push.id, lease_token=push.lease_token, delay=delay)
 
 
 async def get_digest(conn: Connection) -> str:

@@ -348,10 +348,13 @@ begin
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    -- Null is what each browser asks for, which each device has told already.
+    update automatch.push_subscriptions as s set language = p_language
+    where s.profile_id = automatch.uid() and p_language is not null;
 end
 $$;
 comment on function public.set_language(text) is
-    'Set the language of the caller''s pages and mails; null is what their browser asks for.';
+    'Set the language of the caller''s pages, mails and notifications; null is what their browser asks for.';
 
 create function public.get_language(p_profile_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -6165,6 +6168,11 @@ begin
     -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
     perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
     perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
+    -- Whoever likes second is answered that both do.
+    perform public.mark_matches_seen(array(
+        select e.match_id from automatch.feed_entries as e
+        where e.profile_id = v_me and e.other_profile_id = p_profile_id
+    ));
     return true;
 end
 $$;
@@ -6253,6 +6261,25 @@ end
 $$;
 comment on function public.save_share(text, text) is
     'Set what the caller shares with people when both like; null or empty takes it back. Open pages of those show it at once.';
+
+create function automatch.tell_of_reader(p_profile_id uuid, p_reader_id uuid, p_since timestamptz)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.may_see(p_profile_id, p_reader_id) and automatch.may_see(p_reader_id, p_profile_id) then
+        update automatch.likes as l set told_at = automatch.now()
+        from automatch.shares as s
+        where l.profile_id = p_profile_id and l.other_profile_id = p_reader_id and l.mutual
+          and s.profile_id = p_profile_id and s.updated_at > p_since;
+        if found then
+            perform automatch.touch_feed_entries(p_profile_id, array[p_reader_id], true);
+        end if;
+    end if;
+end
+$$;
+comment on function automatch.tell_of_reader(uuid, uuid, timestamptz) is
+    'Tell a person, whose feed is locked, again that both like each other, if they have changed what they share since a '
+    'time: or who hides, comes back, reads and hides could go on reading without the other knowing.';
 
 -- 50_matches.sql
 
@@ -6538,6 +6565,7 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id, p_viewers);
+    perform automatch.tell_of_reader(p_other_profile_id, automatch.uid(), p_since);
     -- Undone at once, as the page offers it, and nothing was searched for meanwhile: there is nothing to find. The other's
     -- jobs are not asked: whether this searches would tell of them.
     if p_since > automatch.now() - interval '20 seconds' and not exists (
@@ -6942,18 +6970,14 @@ end
 $$;
 comment on function automatch.list_viewers(uuid, uuid) is 'Which of two people see the other; locks both feeds.';
 
-create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
+create function automatch.show_best_match(p_profile_id uuid, p_other_profile_id uuid, p_told uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_viewers uuid[];
     v_match_id uuid;
     v_side uuid;
+    v_position bigint;
 begin
-    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
-    if p_viewers is not null then
-        v_viewers := automatch.list_viewers(p_profile_id, p_other_profile_id);
-    end if;
     select m.id into v_match_id
     from public.matches as m
     where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
@@ -6961,26 +6985,42 @@ begin
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
-        continue when (v_side = any (p_viewers)) = (v_side = any (v_viewers));
-        with moved as (
-            update automatch.feed_counters as h
-            set last_position = h.last_position + 1
-            where h.profile_id = v_side
-              and exists (
-                  select from automatch.feed_entries as e
-                  where e.profile_id = v_side
-                    and e.other_profile_id in (p_profile_id, p_other_profile_id)
-              )
-            returning h.last_position
-        )
+        update automatch.feed_counters as h
+        set last_position = h.last_position + 1
+        where h.profile_id = v_side
+          and v_side = any (p_told)
+          and exists (
+              select from automatch.feed_entries as e
+              where e.profile_id = v_side
+                and e.other_profile_id in (p_profile_id, p_other_profile_id)
+          )
+        returning h.last_position into v_position;
         update automatch.feed_entries as e
-        set position = moved.last_position, match_id = v_match_id,
+        set position = coalesce(v_position, e.position), match_id = v_match_id,
             last_match_id = coalesce(e.match_id, e.last_match_id)
-        from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
-        perform automatch.notify_feeds(array[v_side]);
+        if v_position is not null then
+            perform automatch.notify_feeds(array[v_side]);
+        end if;
     end loop;
+end
+$$;
+comment on function automatch.show_best_match(uuid, uuid, uuid[]) is
+    'Put the best remaining match of two people, or none, in both feeds, which are locked. Only open pages of p_told '
+    'read it: whoever does not see the other must not learn that something happened.';
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_both constant uuid[] := array[p_profile_id, p_other_profile_id];
+    v_viewers constant uuid[] := automatch.list_viewers(p_profile_id, p_other_profile_id);
+begin
+    perform automatch.show_best_match(p_profile_id, p_other_profile_id, array(
+        select s.id from unnest(v_both) as s (id)
+        where p_viewers is null or (s.id = any (p_viewers)) <> (s.id = any (v_viewers))
+    ));
 end
 $$;
 comment on function automatch.refresh_feeds(uuid, uuid, uuid[]) is
@@ -6994,7 +7034,7 @@ begin
     perform automatch.lock_feeds(array(
         select unnest(array[g.profile_a_id, g.profile_b_id]) from deleted_matches as g
     ));
-    perform automatch.refresh_feeds(pair.low, pair.high)
+    perform automatch.show_best_match(pair.low, pair.high, automatch.list_viewers(pair.low, pair.high))
     from (
         select distinct
             least(g.profile_a_id, g.profile_b_id) as low,
@@ -7290,7 +7330,9 @@ begin
     insert into automatch.erasures default values on conflict do nothing;
     -- What is in a feed is in the other one too, so an index finds the entries that name this person.
     with others as (
-        select e.profile_id, e.match_id
+        select e.profile_id,
+            -- Or whoever is hidden from the other would learn that something happened.
+            e.match_id is not null and automatch.may_see(e.profile_id, old.id) as is_told
         from automatch.feed_entries as own
         join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = old.id
         where own.profile_id = old.id
@@ -7299,7 +7341,7 @@ begin
         update automatch.feed_counters as h
         set last_position = h.last_position + 1
         from others as o
-        where h.profile_id = o.profile_id and o.match_id is not null
+        where h.profile_id = o.profile_id and o.is_told
         returning h.profile_id, h.last_position
     ),
     removed as (
@@ -7441,6 +7483,8 @@ begin
     )
     select array_agg(c.profile_id), array_agg(c.other_profile_id) into v_profiles, v_others from changed as c;
     perform automatch.move_feed_entries(v_profiles, v_others);
+    perform automatch.tell_of_reader(l.profile_id, new.id, l.told_at)
+    from automatch.likes as l where l.other_profile_id = new.id and l.mutual;
 
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender
@@ -9760,6 +9804,7 @@ create table automatch.push_subscriptions (
     told_position bigint not null default 0,
     run_at timestamptz not null default automatch.now(),
     attempts smallint not null default 0,
+    lease_token integer not null default 0,
     constraint endpoint_is_single unique (endpoint),
     constraint endpoint_is_https check (endpoint ~ '^https://' and length(endpoint) <= 1000),
     constraint keys_are_short check (length(p256dh) between 80 and 100 and length(auth) between 20 and 40)
@@ -9767,6 +9812,8 @@ create table automatch.push_subscriptions (
 comment on table automatch.push_subscriptions is
     'Devices that a person asked to be told on. One belongs to the session in which it was asked, and ends with it; or 30 '
     'days after it was renewed, where nobody here knows when the session ends.';
+comment on column automatch.push_subscriptions.told_at is 'Likes of both up to then are told; told_position is that of the feed.';
+comment on column automatch.push_subscriptions.lease_token is 'Grows with each taking: a server whose lease has ended settles nothing.';
 comment on column automatch.push_subscriptions.endpoint is 'Whoever has it and the two keys may send to the device.';
 create index push_subscriptions_profile_idx on automatch.push_subscriptions (profile_id);
 create index push_subscriptions_run_idx on automatch.push_subscriptions (run_at);
@@ -9783,19 +9830,19 @@ comment on table automatch.digests is 'People who want a mail about what is new 
 create index digests_due_idx on automatch.digests (due_at);
 create unique index digests_token_idx on automatch.digests (token);
 
-create function automatch.count_news(p_profile_id uuid, p_after bigint, p_until timestamptz)
+create function automatch.count_news(p_profile_id uuid, p_after bigint, p_until bigint default null)
 returns integer language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
     select count(*)::integer from (
         select from automatch.feed_entries as e
-        where e.profile_id = p_profile_id and e.position > p_after and e.created_at <= p_until
+        where e.profile_id = p_profile_id and e.position > p_after and (p_until is null or e.position <= p_until)
           and e.seen_at is null and e.match_id is not null
           and automatch.may_see(e.profile_id, e.other_profile_id)
         limit 100
     ) as found
 $$;
-comment on function automatch.count_news(uuid, bigint, timestamptz) is
-    'How many matches above a position and until a time a person has not seen; at most 100.';
+comment on function automatch.count_news(uuid, bigint, bigint) is
+    'How many matches above a position, and up to another, a person has not seen; at most 100.';
 
 create function public.save_push_subscription(p_endpoint text, p_p256dh text, p_auth text, p_language text)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -9821,7 +9868,7 @@ begin
     on conflict on constraint endpoint_is_single do update
         set profile_id = excluded.profile_id, session_id = excluded.session_id, p256dh = excluded.p256dh,
             auth = excluded.auth, language = excluded.language, told_position = excluded.told_position, told_at = automatch.now(),
-            run_at = automatch.now(), attempts = 0, renewed_at = automatch.now()
+            run_at = automatch.now(), attempts = 0, renewed_at = automatch.now(), lease_token = s.lease_token + 1
         where s.profile_id = excluded.profile_id or (s.p256dh, s.auth) = (excluded.p256dh, excluded.auth);
     if not found then
         perform automatch.raise_error('forbidden', 'This device is somebody else''s.');
@@ -9885,33 +9932,51 @@ returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$ delete from automatch.digests as d where d.token = p_token $$;
 comment on function public.end_digest(uuid) is 'End the mails of whoever has got one with this token; without a word if there are none.';
 
-create function public.take_pushes(p_limit integer, p_lease interval, p_settle interval default '20 seconds')
+create function automatch.read_settled_news(
+    p_profile_id uuid, p_position bigint, p_age interval, out last_position bigint, out liked_at timestamptz,
+    out next_at timestamptz
+)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select
+        -- Younger ones would be skipped with what is told now.
+        coalesce(young.first_position - 1, h.last_position), liked.told_at, young.first_at + p_age
+    from automatch.feed_counters as h
+    cross join lateral (
+        select min(e.position) as first_position, min(greatest(e.created_at, l.told_at)) as first_at
+        from automatch.feed_entries as e
+        left join automatch.likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
+        where e.profile_id = h.profile_id and e.position > p_position
+          and greatest(e.created_at, l.told_at) > automatch.now() - p_age
+    ) as young
+    cross join lateral (
+        select max(l.told_at) as told_at from automatch.likes as l
+        where l.profile_id = h.profile_id and l.told_at <= automatch.now() - p_age
+    ) as liked
+    where h.profile_id = p_profile_id
+$$;
+comment on function automatch.read_settled_news(uuid, bigint, interval) is
+    'Up to which position of a feed, and which time of likes, everything is of an age at which an open page has shown '
+    'it; and when the next will be.';
+
+create function public.take_pushes(p_limit integer, p_lease interval, p_age interval default '20 seconds')
 returns table (
     id uuid, endpoint text, p256dh text, auth text, language text, news integer, is_mutual boolean,
-    "position" bigint, attempts smallint
+    "position" bigint, liked_at timestamptz, attempts smallint, lease_token integer
 )
 language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
     with due as materialized (
-        select s.id as due_id, s.profile_id, s.session_id, s.told_position, s.told_at,
-            -- Younger ones would be skipped with what is told now.
-            coalesce(
-                (
-                    select min(e.position) - 1 from automatch.feed_entries as e
-                    where e.profile_id = s.profile_id and e.position > s.told_position
-                      and e.created_at > automatch.now() - p_settle
-                ),
-                h.last_position
-            ) as upto,
-            liked.told_at as liked_at
+        select s.id as due_id, s.profile_id, s.session_id, s.told_position, s.told_at
         from automatch.push_subscriptions as s
         join automatch.feed_counters as h on h.profile_id = s.profile_id
-        cross join lateral (
-            select max(l.told_at) as told_at from automatch.likes as l where l.profile_id = s.profile_id and l.mutual
-        ) as liked
-        where s.run_at <= automatch.now() and (h.last_position > s.told_position or liked.told_at > s.told_at)
+        where s.run_at <= automatch.now()
+          and (
+              h.last_position > s.told_position
+              or exists (select from automatch.likes as l where l.profile_id = s.profile_id and l.told_at > s.told_at)
+          )
         order by s.run_at
         limit p_limit
         for update of s skip locked
@@ -9923,58 +9988,68 @@ begin
         returning s.id as ended_id
     ),
     found as materialized (
-        select d.*, automatch.count_news(d.profile_id, d.told_position, automatch.now() - p_settle) as news,
+        select d.*, n.*, automatch.count_news(d.profile_id, d.told_position, n.last_position) as news,
             exists (
                 select from automatch.likes as l
-                where l.profile_id = d.profile_id and l.mutual and l.told_at > d.told_at
-                  and automatch.may_see(l.profile_id, l.other_profile_id)
+                join automatch.feed_entries as e
+                    on e.profile_id = l.profile_id and e.other_profile_id = l.other_profile_id
+                -- One that was taken back since is told, too: the other has read what this person shares.
+                where l.profile_id = d.profile_id and l.told_at > d.told_at and l.told_at <= n.liked_at
+                  and e.seen_at is null and automatch.may_see(l.profile_id, l.other_profile_id)
             ) as is_mutual
         from due as d
+        cross join lateral automatch.read_settled_news(d.profile_id, d.told_position, p_age) as n
         where d.due_id not in (select x.ended_id from ended as x)
     ),
     taken as (
         update automatch.push_subscriptions as s
-        -- With nothing to tell now, there is nothing either until what is too young has settled.
-        set run_at = automatch.now() + case when f.is_news then p_lease else p_settle end,
+        set run_at = case when f.is_news then automatch.now() + p_lease else coalesce(f.next_at, automatch.now()) end,
             attempts = case when f.is_news then least(s.attempts + 1, 100) else 0 end,
-            told_position = case when f.is_news then s.told_position else greatest(s.told_position, f.upto) end,
+            lease_token = s.lease_token + 1,
+            told_position = case when f.is_news then s.told_position else greatest(s.told_position, f.last_position) end,
             told_at = case when f.is_news then s.told_at else greatest(s.told_at, f.liked_at) end
         from (select n.*, n.news > 0 or n.is_mutual as is_news from found as n) as f
         where s.id = f.due_id
-        returning s.id as taken_id, s.endpoint, s.p256dh, s.auth, s.language, s.attempts
+        returning s.id as taken_id, s.endpoint, s.p256dh, s.auth, s.language, s.attempts, s.lease_token
     )
-    select t.taken_id, t.endpoint, t.p256dh, t.auth, t.language, f.news, f.is_mutual, f.upto, t.attempts
+    select t.taken_id, t.endpoint, t.p256dh, t.auth, t.language, f.news, f.is_mutual, f.last_position, f.liked_at,
+        t.attempts, t.lease_token
     from taken as t
     join found as f on f.due_id = t.taken_id
     where f.news > 0 or f.is_mutual;
 end
 $$;
 comment on function public.take_pushes(integer, interval, interval) is
-    'Devices of people who have news that they have not seen and were not told of. Unless finished within the lease, one '
-    'is due again; those of ended sessions are forgotten.';
+    'Devices of people who have news of an age that they have not seen and were not told of. Unless finished within the '
+    'lease, one is due again; those of ended sessions are forgotten.';
 
-create function public.finish_push(p_id uuid, p_position bigint, p_quiet interval)
+create function public.finish_push(
+    p_id uuid, p_lease_token integer, p_position bigint, p_liked_at timestamptz, p_quiet interval
+)
 returns void language sql security definer set search_path = pg_catalog, pg_temp
 as $$
     update automatch.push_subscriptions as s
-    set told_position = greatest(s.told_position, p_position), told_at = automatch.now(),
+    set told_position = greatest(s.told_position, p_position), told_at = greatest(s.told_at, p_liked_at),
         run_at = automatch.now() + p_quiet, attempts = 0
-    where s.id = p_id
+    where s.id = p_id and s.lease_token = p_lease_token
 $$;
-comment on function public.finish_push(uuid, bigint, interval) is 'Note that a device was told; nothing more comes to it before the quiet time is over.';
+comment on function public.finish_push(uuid, integer, bigint, timestamptz, interval) is
+    'Note that a device was told; nothing more comes to it before the quiet time is over. Nothing if it was taken again.';
 
-create function public.postpone_push(p_id uuid, p_delay interval)
+create function public.postpone_push(p_id uuid, p_lease_token integer, p_delay interval)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
     if p_delay is null then
-        delete from automatch.push_subscriptions as s where s.id = p_id;
+        delete from automatch.push_subscriptions as s where s.id = p_id and s.lease_token = p_lease_token;
     else
-        update automatch.push_subscriptions as s set run_at = automatch.now() + p_delay where s.id = p_id;
+        update automatch.push_subscriptions as s set run_at = automatch.now() + p_delay
+        where s.id = p_id and s.lease_token = p_lease_token;
     end if;
 end
 $$;
-comment on function public.postpone_push(uuid, interval) is 'Try a device again after a delay; without one it is gone.';
+comment on function public.postpone_push(uuid, integer, interval) is
+    'Try a device again after a delay; without one it is gone. Nothing if it was taken again.';
 
 create function public.enqueue_digests(p_limit integer default 200)
 returns integer language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -9998,7 +10073,7 @@ begin
         set due_at = automatch.now() + v_digest.every, told_position = v_digest.last_position
         where d.profile_id = v_digest.profile_id;
         if v_digest.email is not null
-            and automatch.count_news(v_digest.profile_id, v_digest.told_position, automatch.now()) > 0
+            and automatch.count_news(v_digest.profile_id, v_digest.told_position) > 0
         then
             perform public.enqueue_mail('digest', v_digest.email, v_digest.profile_id);
         end if;
@@ -10012,7 +10087,7 @@ comment on function public.enqueue_digests(integer) is
 create function public.read_digest(p_profile_id uuid)
 returns table (news integer, token uuid) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select automatch.count_news(d.profile_id, 0, automatch.now()), d.token
+    select automatch.count_news(d.profile_id, 0), d.token
     from automatch.digests as d where d.profile_id = p_profile_id
 $$;
 comment on function public.read_digest(uuid) is 'What a mail says that waits to be sent: how many are still new. No row for whoever wants none any more.';

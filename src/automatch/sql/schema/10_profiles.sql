@@ -84,10 +84,13 @@ begin
     if not found then
         perform automatch.raise_error('profile_not_found', 'This profile does not exist any more.');
     end if;
+    -- Null is what each browser asks for, which each device has told already.
+    update automatch.push_subscriptions as s set language = p_language
+    where s.profile_id = automatch.uid() and p_language is not null;
 end
 $$;
 comment on function public.set_language(text) is
-    'Set the language of the caller''s pages and mails; null is what their browser asks for.';
+    'Set the language of the caller''s pages, mails and notifications; null is what their browser asks for.';
 
 create function public.get_language(p_profile_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp

@@ -52,6 +52,11 @@ begin
     -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
     perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
     perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
+    -- Whoever likes second is answered that both do.
+    perform public.mark_matches_seen(array(
+        select e.match_id from automatch.feed_entries as e
+        where e.profile_id = v_me and e.other_profile_id = p_profile_id
+    ));
     return true;
 end
 $$;

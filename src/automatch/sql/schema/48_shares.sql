@@ -55,3 +55,22 @@ end
 $$;
 comment on function public.save_share(text, text) is
     'Set what the caller shares with people when both like; null or empty takes it back. Open pages of those show it at once.';
+
+create function automatch.tell_of_reader(p_profile_id uuid, p_reader_id uuid, p_since timestamptz)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.may_see(p_profile_id, p_reader_id) and automatch.may_see(p_reader_id, p_profile_id) then
+        update automatch.likes as l set told_at = automatch.now()
+        from automatch.shares as s
+        where l.profile_id = p_profile_id and l.other_profile_id = p_reader_id and l.mutual
+          and s.profile_id = p_profile_id and s.updated_at > p_since;
+        if found then
+            perform automatch.touch_feed_entries(p_profile_id, array[p_reader_id], true);
+        end if;
+    end if;
+end
+$$;
+comment on function automatch.tell_of_reader(uuid, uuid, timestamptz) is
+    'Tell a person, whose feed is locked, again that both like each other, if they have changed what they share since a '
+    'time: or who hides, comes back, reads and hides could go on reading without the other knowing.';

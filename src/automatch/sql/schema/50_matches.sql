@@ -280,6 +280,7 @@ returns void language plpgsql security definer set search_path = pg_catalog, pg_
 as $$
 begin
     perform automatch.refresh_feeds(automatch.uid(), p_other_profile_id, p_viewers);
+    perform automatch.tell_of_reader(p_other_profile_id, automatch.uid(), p_since);
     -- Undone at once, as the page offers it, and nothing was searched for meanwhile: there is nothing to find. The other's
     -- jobs are not asked: whether this searches would tell of them.
     if p_since > automatch.now() - interval '20 seconds' and not exists (

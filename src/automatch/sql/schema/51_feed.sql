@@ -279,18 +279,14 @@ end
 $$;
 comment on function automatch.list_viewers(uuid, uuid) is 'Which of two people see the other; locks both feeds.';
 
-create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
+create function automatch.show_best_match(p_profile_id uuid, p_other_profile_id uuid, p_told uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_viewers uuid[];
     v_match_id uuid;
     v_side uuid;
+    v_position bigint;
 begin
-    perform automatch.lock_feeds(array[p_profile_id, p_other_profile_id]);
-    if p_viewers is not null then
-        v_viewers := automatch.list_viewers(p_profile_id, p_other_profile_id);
-    end if;
     select m.id into v_match_id
     from public.matches as m
     where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
@@ -298,26 +294,42 @@ begin
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
-        continue when (v_side = any (p_viewers)) = (v_side = any (v_viewers));
-        with moved as (
-            update automatch.feed_counters as h
-            set last_position = h.last_position + 1
-            where h.profile_id = v_side
-              and exists (
-                  select from automatch.feed_entries as e
-                  where e.profile_id = v_side
-                    and e.other_profile_id in (p_profile_id, p_other_profile_id)
-              )
-            returning h.last_position
-        )
+        update automatch.feed_counters as h
+        set last_position = h.last_position + 1
+        where h.profile_id = v_side
+          and v_side = any (p_told)
+          and exists (
+              select from automatch.feed_entries as e
+              where e.profile_id = v_side
+                and e.other_profile_id in (p_profile_id, p_other_profile_id)
+          )
+        returning h.last_position into v_position;
         update automatch.feed_entries as e
-        set position = moved.last_position, match_id = v_match_id,
+        set position = coalesce(v_position, e.position), match_id = v_match_id,
             last_match_id = coalesce(e.match_id, e.last_match_id)
-        from moved
         where e.profile_id = v_side
           and e.other_profile_id in (p_profile_id, p_other_profile_id);
-        perform automatch.notify_feeds(array[v_side]);
+        if v_position is not null then
+            perform automatch.notify_feeds(array[v_side]);
+        end if;
     end loop;
+end
+$$;
+comment on function automatch.show_best_match(uuid, uuid, uuid[]) is
+    'Put the best remaining match of two people, or none, in both feeds, which are locked. Only open pages of p_told '
+    'read it: whoever does not see the other must not learn that something happened.';
+
+create function automatch.refresh_feeds(p_profile_id uuid, p_other_profile_id uuid, p_viewers uuid[] default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_both constant uuid[] := array[p_profile_id, p_other_profile_id];
+    v_viewers constant uuid[] := automatch.list_viewers(p_profile_id, p_other_profile_id);
+begin
+    perform automatch.show_best_match(p_profile_id, p_other_profile_id, array(
+        select s.id from unnest(v_both) as s (id)
+        where p_viewers is null or (s.id = any (p_viewers)) <> (s.id = any (v_viewers))
+    ));
 end
 $$;
 comment on function automatch.refresh_feeds(uuid, uuid, uuid[]) is
@@ -331,7 +343,7 @@ begin
     perform automatch.lock_feeds(array(
         select unnest(array[g.profile_a_id, g.profile_b_id]) from deleted_matches as g
     ));
-    perform automatch.refresh_feeds(pair.low, pair.high)
+    perform automatch.show_best_match(pair.low, pair.high, automatch.list_viewers(pair.low, pair.high))
     from (
         select distinct
             least(g.profile_a_id, g.profile_b_id) as low,

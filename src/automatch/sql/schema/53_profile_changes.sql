@@ -55,7 +55,9 @@ begin
     insert into automatch.erasures default values on conflict do nothing;
     -- What is in a feed is in the other one too, so an index finds the entries that name this person.
     with others as (
-        select e.profile_id, e.match_id
+        select e.profile_id,
+            -- Or whoever is hidden from the other would learn that something happened.
+            e.match_id is not null and automatch.may_see(e.profile_id, old.id) as is_told
         from automatch.feed_entries as own
         join automatch.feed_entries as e on e.profile_id = own.other_profile_id and e.other_profile_id = old.id
         where own.profile_id = old.id
@@ -64,7 +66,7 @@ begin
         update automatch.feed_counters as h
         set last_position = h.last_position + 1
         from others as o
-        where h.profile_id = o.profile_id and o.match_id is not null
+        where h.profile_id = o.profile_id and o.is_told
         returning h.profile_id, h.last_position
     ),
     removed as (
@@ -206,6 +208,8 @@ begin
     )
     select array_agg(c.profile_id), array_agg(c.other_profile_id) into v_profiles, v_others from changed as c;
     perform automatch.move_feed_entries(v_profiles, v_others);
+    perform automatch.tell_of_reader(l.profile_id, new.id, l.told_at)
+    from automatch.likes as l where l.other_profile_id = new.id and l.mutual;
 
     if new.school is distinct from old.school
         or new.gender is distinct from old.gender
