@@ -53,6 +53,8 @@ _LONG = (
 """Folders of tests that start programs or have files that take long, the longest first."""
 
 _TOGETHER = (
+    # Takes as long as all other tests with a browser together.
+    ("tests/browser/test_console.py",),
     ("tests/browser/",),
     (
         "tests/sql/test_supabase_project.py",

@@ -24,7 +24,12 @@ from automatch.postgres.os_user import OsUser, find_os_user
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
 from automatch.store.migrate import migrate
-from tests.support.postgres import open_every_school, remove_home, running_cluster
+from tests.support.postgres import (
+    open_every_school,
+    remove_home,
+    running_cluster,
+    set_quick_passwords,
+)
 
 _USER = PostgresSettings().system_user
 
@@ -83,9 +88,10 @@ def _made_once(
             remove_home(home)
 
 
-def _without_sync(run: Any) -> Any:
+def _quickly(run: Any) -> Any:
     def run_quickly(user: OsUser, *command: str | Path, **more: Any) -> Any:
-        more_arguments = ["--no-sync"] if Path(command[0]).name == "initdb" else []
+        is_initdb = Path(command[0]).name == "initdb"
+        more_arguments = ["--no-sync", "--set=scram_iterations=1"] if is_initdb else []
         return run(user, *command, *more_arguments, **more)
 
     return run_quickly
@@ -96,7 +102,7 @@ def created_home(tmp_path_factory: pytest.TempPathFactory) -> StoredHome:
     """Give a data folder after its first start: its secrets, and a cluster that is empty."""
     with _made_once(tmp_path_factory, "created") as (stored, home):
         if home is not None:
-            with patch.object(OsUser, "run", _without_sync(OsUser.run)):
+            with patch.object(OsUser, "run", _quickly(OsUser.run)):
                 prepare_cluster(home, _USER, load_or_create(home).owner_password)
             stored.keep(home)
     return stored
@@ -117,5 +123,6 @@ async def migrated_home(
                 )
                 with psycopg.connect(cluster.address.owner, autocommit=True) as conn:
                     open_every_school(conn)
+                    set_quick_passwords(conn, cluster.secrets)
             stored.keep(home)
     return stored

@@ -39,6 +39,8 @@ _FOR_TESTS = {
     "synchronous_commit": "off",
     # It comes whenever it likes: it would take locks, and change plans, in the middle of a test.
     "autovacuum": "off",
+    # Of passwords that are set from here on: the 4,096 of a login took most of the time of it.
+    "scram_iterations": "1",
 }
 
 
@@ -185,12 +187,23 @@ async def template(anyio_backend: str, cluster: TestCluster) -> str:
         take_over=True,
     )
     with psycopg.connect(cluster.address.named(_TEMPLATE).owner, autocommit=True) as conn:
+        set_quick_passwords(conn, cluster.secrets)
         # As autovacuum would have done; it is the only table long enough.
         conn.execute("analyze automatch.access_rules")
         open_every_school(conn)
         # In many tests one person sends the photos of several.
         conn.execute("update public.match_settings set hold_another_person = false")
     return _TEMPLATE
+
+
+def set_quick_passwords(conn: psycopg.Connection, secrets: Secrets) -> None:
+    """Give the logins the passwords that they have, by a server of `running_cluster`."""
+    for login, password in login_passwords(secrets).items():
+        conn.execute(
+            sql.SQL("alter role {} password {}").format(
+                sql.Identifier(login), sql.Literal(password)
+            )
+        )
 
 
 def open_every_school(conn: psycopg.Connection) -> None:
