@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from automatch.auth.tokens import Tokens, bearer_token
-from automatch.errors.auth import TokenInvalidError, TokenMissingError
+from automatch.errors.auth import TokenExpiredError, TokenInvalidError, TokenMissingError
 from automatch.model.people import Role, User
 from automatch.settings.server import AuthSettings
 
@@ -39,6 +39,31 @@ def test_person_is_read_back() -> None:
     assert claims.email == USER.email
 
 
+def test_token_that_was_verified_before_is_refused_once_it_has_expired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = AuthSettings()
+    token = TOKENS.issue(USER, uuid4())
+    claims = TOKENS.verify(token)
+    again = TOKENS.verify(token)
+    later = time.time() + settings.access_token_s + settings.leeway_s + 2
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    assert again is claims
+    with pytest.raises(TokenExpiredError):
+        TOKENS.verify(token)
+
+
+def test_only_so_many_tokens_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("automatch.auth.tokens._MAX_REMEMBERED", 2)
+    tokens = Tokens("k" * 43, AuthSettings())
+    issued = [tokens.issue(USER, uuid4()) for _ in range(3)]
+    oldest, _, newest = [tokens.verify(token) for token in issued]
+
+    assert tokens.verify(issued[2]) is newest
+    assert tokens.verify(issued[0]) is not oldest
+
+
 @pytest.mark.parametrize("role", [Role.ANON, Role.SERVICE])
 def test_key_of_the_project_is_read_back_as_nobody(role: Role) -> None:
     claims = TOKENS.verify(TOKENS.issue_key(role))
@@ -51,11 +76,17 @@ def test_key_of_a_role_that_is_a_persons_is_no_token_of_one() -> None:
         TOKENS.verify(TOKENS.issue_key(Role.AUTHENTICATED))
 
 
-def test_token_of_a_rotated_secret_is_good_for_the_overlap() -> None:
+def test_token_of_a_rotated_secret_is_good_for_the_overlap(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     token = TOKENS.issue(USER, uuid4())
     now = int(time.time())
+    rotated = Tokens("n" * 43, AuthSettings(), old_secret=("k" * 43, now + 60))
 
-    assert Tokens("n" * 43, AuthSettings(), old_secret=("k" * 43, now + 60)).verify(token)
+    assert rotated.verify(token)
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    with pytest.raises(TokenInvalidError):
+        rotated.verify(token)
     with pytest.raises(TokenInvalidError):
         Tokens("n" * 43, AuthSettings(), old_secret=("k" * 43, now - 60)).verify(token)
 

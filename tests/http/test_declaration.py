@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from inspect import iscoroutinefunction
 from typing import Any
 from uuid import uuid4
 
 import httpx2
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import Message
@@ -66,6 +69,24 @@ def person_token_of(tokens: Tokens) -> str:
     """Return the token of a person; their account is looked for by nobody here."""
     user = User(uuid4(), "linh@example.org", {}, {}, datetime.now(UTC), None)
     return tokens.issue(user, uuid4())
+
+
+def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
+    for each in dependant.dependencies:
+        yield each
+        yield from dependencies_of(each)
+
+
+def test_nothing_that_a_handler_is_given_waits_for_a_thread(app: FastAPI) -> None:
+    given = {
+        each.call
+        for route in (context.original_route for context in iter_route_contexts(app.routes))
+        if isinstance(route, APIRoute)
+        for each in dependencies_of(route.dependant)
+    }
+
+    assert given
+    assert [call for call in given if not iscoroutinefunction(call)] == []
 
 
 def test_a_start_builds_no_route_again(

@@ -6,6 +6,7 @@ Where another server signs people in, access tokens come from that issuer, and o
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ ISSUER = "automatch/auth/v1"
 _SMOKE_TEST_ISSUER = f"{ISSUER}/smoke-test"
 _ALGORITHM = "HS256"
 _MAX_BYTES = 8192
+_MAX_REMEMBERED = 4096
+"""Tokens whose signatures are not checked again."""
 
 
 def bearer_token(headers: Headers) -> str:
@@ -93,6 +96,7 @@ class Tokens:
         self._issuer = issuer
         self._secret_keys = secret_keys or SecretKeys([])
         self._project_keys = project_keys
+        self._verified: dict[bytes, Claims] = {}
 
     @property
     def issuer(self) -> Issuer | None:
@@ -153,7 +157,9 @@ class Tokens:
             raise TokenInvalidError
         if token.startswith(SECRET_KEY_PREFIX):
             return self._secret_keys.verify(token)
-        header = header_of(token)
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        if (known := self._verified.get(digest)) is not None and not self._has_expired(known):
+            return known
         try:
             payload = self._decode_own(token)
             claims = read_claims(
@@ -162,12 +168,24 @@ class Tokens:
         except TokenInvalidError:
             if self._issuer is None:
                 raise
-            return self._issuer.verify(token, header)
+            return self._issuer.verify(token, header_of(token))
         is_of_user = claims.role is Role.AUTHENTICATED and payload["iss"] != _SMOKE_TEST_ISSUER
         if self._issuer is not None and is_of_user:
             # Issued before an issuer was configured, which knows nothing of that session.
             raise TokenInvalidError
+        # A key can be ended, and the old secret is good for a while only.
+        if claims.role is Role.AUTHENTICATED and self._old_key is None:
+            self._remember(digest, claims)
         return claims
+
+    def _has_expired(self, claims: Claims) -> bool:
+        assert claims.expires_at is not None
+        return claims.expires_at < time.time() - self._settings.leeway_s
+
+    def _remember(self, digest: bytes, claims: Claims) -> None:
+        self._verified[digest] = claims
+        if len(self._verified) > _MAX_REMEMBERED:
+            del self._verified[next(iter(self._verified))]
 
     def _decode_own(self, token: str) -> dict[str, Any]:
         try:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated
+from functools import wraps
+from typing import Annotated, ParamSpec, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Header
@@ -47,6 +49,8 @@ from automatch.store.replica import Reads
 from automatch.supabase_compat.realtime.channel import RealtimeDeps
 
 _MAX_ACTOR = 100
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,16 @@ class Caller:
 
     claims: Claims
     id: UUID
+
+
+def on_loop(read: Callable[_P, _T]) -> Callable[_P, Awaitable[_T]]:
+    """Return a dependency that waits for no thread, to which FastAPI sends plain functions."""
+
+    @wraps(read)
+    async def reading(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return read(*args, **kwargs)
+
+    return reading
 
 
 def services_of(request: HTTPConnection) -> Services:
@@ -184,9 +198,9 @@ def languages_of(request: HTTPConnection) -> list[str]:
     return [chosen, *accepted] if chosen else accepted
 
 
-ServicesDep = Annotated[Services, Depends(services_of)]
-AiRequestsDep = Annotated[AiRequestLimiter, Depends(ai_requests_of)]
-AddressDep = Annotated[str, Depends(address_of)]
-CallerDep = Annotated[Caller, Depends(caller_of)]
-LanguagesDep = Annotated[list[str], Depends(languages_of)]
-OperatorDep = Annotated[Operator, Depends(operator_of)]
+ServicesDep = Annotated[Services, Depends(on_loop(services_of))]
+AiRequestsDep = Annotated[AiRequestLimiter, Depends(on_loop(ai_requests_of))]
+AddressDep = Annotated[str, Depends(on_loop(address_of))]
+CallerDep = Annotated[Caller, Depends(on_loop(caller_of))]
+LanguagesDep = Annotated[list[str], Depends(on_loop(languages_of))]
+OperatorDep = Annotated[Operator, Depends(on_loop(operator_of))]

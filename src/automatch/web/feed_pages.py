@@ -15,7 +15,7 @@ from automatch.errors.store import StoreError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, New, Ready, Reauth, Standing
 from automatch.http.declaration import Access, declare
-from automatch.http.deps import Caller, CallerDep, Services, ServicesDep, caller_of
+from automatch.http.deps import Caller, CallerDep, Services, ServicesDep, caller_of, on_loop
 from automatch.http.event_stream import EventStreamResponse
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry, FeedOrder, FeedPlace, MatchPool
@@ -93,7 +93,7 @@ async def stream(
     )
 
 
-@router.get("/live", dependencies=[Depends(caller_of)])
+@router.get("/live", dependencies=[Depends(on_loop(caller_of))])
 @declare(Access.PAGE_COOKIE)
 async def live() -> Response:
     """Tell a page that somebody is still signed in."""

@@ -23,7 +23,7 @@ from automatch.errors.auth import AuthError
 from automatch.errors.job import ProfileNotFoundError
 from automatch.errors.request import ForbiddenError, NotFoundError
 from automatch.errors.upload import BodyMalformedError
-from automatch.http.deps import Caller, CallerDep, Services, services_of
+from automatch.http.deps import Caller, CallerDep, Services, on_loop, services_of
 from automatch.http.errors import error_response, headers_of, status_of
 from automatch.model.matches import FeedOrder, Show, Sort
 from automatch.services.accounts import Session
@@ -70,7 +70,7 @@ def _read_order(show: Show = "all", sort: Sort = "newest") -> FeedOrder:
     return FeedOrder(show, sort)
 
 
-OrderDep = Annotated[FeedOrder, Depends(_read_order)]
+OrderDep = Annotated[FeedOrder, Depends(on_loop(_read_order))]
 """Which matches an address asks for, and which first."""
 
 
@@ -172,7 +172,7 @@ def sender_of(caller: CallerDep, person: UUID | None = None) -> Caller:
     return caller
 
 
-SenderDep = Annotated[Caller, Depends(sender_of)]
+SenderDep = Annotated[Caller, Depends(on_loop(sender_of))]
 
 
 def signed_in(services: Services, session: Session, path: str = "/feed") -> Response:

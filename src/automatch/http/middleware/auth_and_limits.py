@@ -120,6 +120,10 @@ class AuthAndLimitsMiddleware:
         self._request_times: dict[tuple[Access, int], Histogram] = {}
         self._traces = traces
         self._headers = security_headers(settings)
+        self._raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in self._headers.items()
+        ]
         self._routes: RouteTable | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -184,8 +188,8 @@ class AuthAndLimitsMiddleware:
                     self._traces.record(request_span(name, request_id, began, status))
                 headers = MutableHeaders(scope=message)
                 headers[HEADER] = request_id.hex
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _ in headers.raw}
+                headers.raw.extend(each for each in self._raw_headers if each[0] not in given)
                 if limits.access is Access.FUNCTION_KEY:
                     headers.update(_CROSS_ORIGIN)
                 if "set-cookie" not in headers:

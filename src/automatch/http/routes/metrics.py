@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from automatch.http.declaration import Access, DeclaredRoute, declare
+from automatch.http.deps import on_loop
 from automatch.services.metrics import ServerScrape
 from automatch.telemetry.metrics import CONTENT_TYPE
 
@@ -25,6 +26,6 @@ def _scrape_of(request: Request) -> ServerScrape:
     summary="Metrics",
 )
 @declare(Access.METRICS_KEY)
-async def read_metrics(scrape: Annotated[ServerScrape, Depends(_scrape_of)]) -> Response:
+async def read_metrics(scrape: Annotated[ServerScrape, Depends(on_loop(_scrape_of))]) -> Response:
     """Return the metrics of the server in the text format of Prometheus."""
     return Response(await scrape.read(), media_type=CONTENT_TYPE)

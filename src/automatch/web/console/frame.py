@@ -26,7 +26,7 @@ from automatch.errors.request import (
     ReauthenticationNeededError,
 )
 from automatch.http.declaration import Declaration, declaration_of
-from automatch.http.deps import claims_of, services_of
+from automatch.http.deps import claims_of, on_loop, services_of
 from automatch.http.errors import status_of
 from automatch.model.operators import Operator
 from automatch.services.acts import RULES, Act, check_role, needs_password_now
@@ -274,4 +274,4 @@ def operator_of(request: Request) -> Operator:
     return operator
 
 
-MeDep = Annotated[Operator, Depends(operator_of)]
+MeDep = Annotated[Operator, Depends(on_loop(operator_of))]
