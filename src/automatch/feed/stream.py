@@ -28,7 +28,7 @@ from automatch.feed.reader import PAGE
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
-from automatch.store.news import NewsQuery
+from automatch.store.news import News, NewsQuery
 
 if TYPE_CHECKING:
     from automatch.feed.live import LiveFeed
@@ -96,6 +96,7 @@ class FeedStream:
     __slots__ = (
         "_context",
         "_encode",
+        "_first",
         "_is_woken",
         "_live",
         "_opened",
@@ -116,10 +117,11 @@ class FeedStream:
         self._subscriber = Subscriber(claims, self.wake)
         # What is written later is in the language of the request.
         self._context: Context = copy_context()
+        self._first: News | None = None
         self._sent: frozenset[int] = frozenset()
         self._sent_new: int | None = None
         self._position = 0
-        self._is_woken = True
+        self._is_woken = False
         self._wire: Wire | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -136,13 +138,14 @@ class FeedStream:
             raise TooManyStreamsError
         self._opened = live.deliveries.open_page()
         live.notifier.add(self._subscriber, as_stream=True)
+        self._read_at = datetime.now(UTC)
+        query = NewsQuery(claims, position=True, feed_after=after, jobs=True, unseen=True)
         try:
-            news = await live.reader.read(NewsQuery(claims, position=True))
+            self._first = await live.reader.read(query)
         except BaseException:
             self.close()
             raise
-        [newest] = news.positions
-        self._read_at = datetime.now(UTC)
+        [newest] = self._first.positions
         # A position beyond the newest comes from before the database was restored from a backup.
         self._position = newest if after is None else min(after, newest)
 
@@ -155,7 +158,7 @@ class FeedStream:
         self._wire = wire
         wire.on_lost = self.close
         self._live.pings.add(self)
-        self.wake()
+        self._begin_to_tell()
 
     def close(self) -> None:
         """Forget the stream; more than once does no harm."""
@@ -168,9 +171,7 @@ class FeedStream:
     def wake(self) -> None:
         """Read and tell what has changed."""
         self._is_woken = True
-        if self._task is None and self._wire is not None:
-            loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._tell(self._wire), context=self._context)
+        self._begin_to_tell()
 
     def ping(self) -> None:
         """Show that the connection lives, unless the stream has to end or tells something."""
@@ -179,10 +180,14 @@ class FeedStream:
         elif self._task is None and self._wire is not None and self._wire.is_free:
             self._wire.write(self._ping)
 
+    def _begin_to_tell(self) -> None:
+        if self._task is None and self._wire is not None:
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._tell(self._wire), context=self._context)
+
     async def _tell(self, wire: Wire) -> None:
         try:
-            while self._is_woken and self._wire is not None:
-                self._is_woken = False
+            while (self._is_woken or self._first is not None) and self._wire is not None:
                 if self._live.notifier.closing.is_set():
                     self._end(wire)
                 elif self._subscriber.has_ended or _has_expired(self._subscriber.claims):
@@ -220,9 +225,12 @@ class FeedStream:
         claims, live = self._subscriber.claims, self._live
         assert claims.subject is not None
         since, read_at = self._read_at - _COMMIT, datetime.now(UTC)
-        query = NewsQuery(claims, feed_after=self._position, jobs=True, unseen=True)
-        news = await live.reader.read(query)
-        self._read_at = read_at
+        news, self._first = self._first, None
+        if news is None:
+            self._is_woken = False
+            query = NewsQuery(claims, feed_after=self._position, jobs=True, unseen=True)
+            news = await live.reader.read(query)
+            self._read_at = read_at
         # A number for each instead of some kilobytes, as long as the stream waits.
         states = {hash(repr(job)): job for job in reversed(news.jobs)}
         for state, job in states.items():
