@@ -18,12 +18,13 @@ from automatch.web.own_photos import (
     JobItem,
     PhotosPage,
     describe_upload,
+    newest_jobs,
     render_job,
     render_strip_photo,
 )
 from automatch.web.photo_reasons import REFUSALS
 from automatch.web.templating import Problem, build_templates, render_page
-from tests.support.pages import A_JOB, NOON, a_job, text_of
+from tests.support.pages import A_JOB, NOON, a_job, an_id, text_of
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +215,11 @@ def test_only_a_photo_that_was_seen_has_a_thumbnail(
     html = render_job(templates, a_job(status=status))
 
     assert ("<img" in html) == (status is JobStatus.COMPLETED)
+
+
+def test_photo_is_listed_once_with_its_newest_job() -> None:
+    newest = replace(A_JOB, id=an_id(12))
+    older = replace(A_JOB, id=an_id(11))
+    other = replace(A_JOB, id=an_id(10), face_id=an_id(5))
+
+    assert newest_jobs([newest, other, older]) == [newest, other]
