@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo screenshots clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers lock clean
+.PHONY: help run demo screenshots clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers system lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,9 @@ servers: $(DEV) ## Try other Postgres servers and pgbouncer, write the table of 
 
 screenshots: $(DEV) ## Take a picture of every page of students in every state, into screenshots/
 	$(BIN)/python -m tools.screenshots
+
+system: $(DEV) ## Measure the whole system under load for an hour, write docs/benchmarks.md
+	$(BIN)/python -m benchmarks.system
 
 soak: $(DEV) ## Watch the queue at a constant rate for half an hour
 	$(BIN)/python -m benchmarks.queue --only soak --minutes 30

@@ -22,6 +22,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,11 +46,12 @@ _FACES = 10
 _FEEDS_PER_ADDRESS = 500
 _CREATED = re.compile(rb'"created_at":"([^"]+)"')
 _EVENT = re.compile(rb"event: (\w+)")
+_SHOWN = re.compile(rb'"profile":\{"id":"([^"]+)"')
 _SETTLE_S = 3
 _GENTLY = 25
 """Opened at a time to measure what one costs: many at once leave the heap of their requests."""
 _OPEN_S = 60
-_UPLOAD_FIRST_S = 120
+_UPLOAD_FIRST_S = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Streams:
         self._page = page
         self._open: list[_Stream] = []
         self.late_s: list[float] = []
+        self.shown: list[tuple[str, float]] = []
+        """Who was shown to somebody, and when; of streams of apps."""
 
     async def open(self, people: list[Person]) -> list[float]:
         """Open the feed of each person at once; return how long each took."""
@@ -129,7 +133,7 @@ class Streams:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_OPEN_S):
             _, stream = await loop.create_connection(
-                lambda: _Stream(request.encode(), self.late_s),
+                lambda: _Stream(request.encode(), self.late_s, self.shown),
                 self._parts.hostname,
                 self._parts.port,
                 local_addr=(address, 0),
@@ -144,9 +148,10 @@ class _Stream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, request: bytes, late_s: list[float]) -> None:
+    def __init__(self, request: bytes, late_s: list[float], shown: list[tuple[str, float]]) -> None:
         self._request = request
         self._late_s = late_s
+        self._shown = shown
         self._unread = b""
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -170,6 +175,8 @@ class _Stream(asyncio.Protocol):
                 self.ready.set_result(None)
             elif kind[1] == b"match" and (created := _created_at(event)):
                 self._late_s.append(now - created)
+                if person := _SHOWN.search(event):
+                    self._shown.append((person[1].decode(), time.monotonic()))
 
 
 def _created_at(event: bytes) -> float | None:
@@ -232,9 +239,10 @@ async def _measure(
             meter = Meter(pid)
             most = max(streams for streams, _ in trials)
             async with Load(url) as load:
-                await asyncio.to_thread(_open_school, home)
+                await asyncio.to_thread(open_school, home)
                 _say("adding faces to look like")
-                women, photos = await _prepare(people, load, home, most)
+                looks = await Looks.upload(people, load, home, await drawn_photos(_FACES))
+                women, photos = await looks.give_to_women(people, most), looks.photos
                 return [
                     await _try(
                         people,
@@ -250,54 +258,85 @@ async def _measure(
                 ]
 
 
-def _open_school(home: Path) -> None:
-    with psycopg.connect(database_address(Settings(home=home), read(home), "owner")) as conn:
+def open_school(home: Path) -> None:
+    with psycopg.connect(_owner(home)) as conn:
         conn.execute("insert into automatch.schools (name, is_open) values (%s, true)", [SCHOOL])
 
 
-async def _prepare(
-    people: People, load: Load, home: Path, count: int
-) -> tuple[list[Person], list[bytes]]:
-    """Return women who look like drawn faces, shuffled, and photos by which they are found."""
-    pairs = await asyncio.gather(*(asyncio.to_thread(make_photos, n) for n in range(_FACES)))
-    leaders = await people.make(_FACES, Gender.FEMALE)
-    for woman, (hers, _) in zip(leaders, pairs, strict=True):
-        await load.upload(woman, hers)
-    await people.wait_for_jobs(_UPLOAD_FIRST_S)
-    women = await people.make(count, Gender.FEMALE)
-    seen = await asyncio.to_thread(_copy_faces, home, [each.id for each in leaders], women)
-    return women, [his for number, (_, his) in enumerate(pairs) if number in seen]
+async def drawn_photos(count: int) -> list[tuple[bytes, bytes]]:
+    """Return two photos of each of some drawn faces."""
+    return await asyncio.gather(*(asyncio.to_thread(make_photos, n) for n in range(count)))
 
 
-def _copy_faces(home: Path, leaders: list[str], women: list[Person]) -> set[int]:
-    """Give each woman a template near that of a leader; return whose photo had a face."""
-    dice = np.random.default_rng(1)
-    owner = database_address(Settings(home=home), read(home), "owner")
-    with psycopg.connect(owner) as conn:
+@dataclass(frozen=True)
+class Looks:
+    """Templates of faces, and photos by which whoever has one of them is found."""
+
+    home: Path
+    model: str
+    templates: list[np.ndarray]
+    photos: list[bytes]
+
+    @classmethod
+    async def upload(
+        cls, people: People, load: Load, home: Path, pairs: Sequence[tuple[bytes, bytes]]
+    ) -> Looks:
+        """Learn the templates of the first photos; the second ones find them."""
+        leaders = await people.make(len(pairs), Gender.FEMALE)
+        for woman, (hers, _) in zip(leaders, pairs, strict=True):
+            await load.upload(woman, hers)
+        await people.wait_for_jobs(_UPLOAD_FIRST_S)
+        found = await asyncio.to_thread(_take_templates, home, [each.id for each in leaders])
+        # Not every face is one for the detector.
+        seen = [number for number, woman in enumerate(leaders) if woman.id in found]
+        if not seen:
+            raise SystemExit("No face was found in any of the photos.")
+        return cls(
+            home,
+            found[leaders[seen[0]].id][0],
+            [found[leaders[number].id][1] for number in seen],
+            [pairs[number][1] for number in seen],
+        )
+
+    async def give_to_women(self, people: People, count: int) -> list[Person]:
+        """Make women who look like the faces in turns."""
+        women = await people.make(count, Gender.FEMALE)
+        await asyncio.to_thread(self._give, women)
+        return women
+
+    def _give(self, women: list[Person]) -> None:
+        dice = np.random.default_rng(1)
+        with psycopg.connect(_owner(self.home)) as conn:
+            register_vector(conn)
+            for woman, vector in zip(women, itertools.cycle(self.templates), strict=False):
+                near = vector + dice.normal(scale=0.004, size=vector.shape)
+                (face,) = conn.execute(
+                    "insert into public.faces (profile_id, image_path, image_sha256)"
+                    " values (%s, %s, %s) returning id",
+                    [woman.id, f"none/{woman.id}", woman.id.replace("-", "") * 2],
+                ).fetchone() or (None,)
+                conn.execute(
+                    "insert into public.face_embeddings (model, face_id, embedding)"
+                    " values (%s, %s, %s)",
+                    [self.model, face, near / np.linalg.norm(near) * np.linalg.norm(vector)],
+                )
+
+
+def _take_templates(home: Path, leaders: list[str]) -> dict[str, tuple[str, np.ndarray]]:
+    with psycopg.connect(_owner(home)) as conn:
         register_vector(conn)
         rows = conn.execute(
             "select f.profile_id::text, e.model, e.embedding from public.faces as f"
             " join public.face_embeddings as e on e.face_id = f.id where f.profile_id = any (%s)",
             [leaders],
         ).fetchall()
-        templates = {profile: (model, vector.to_numpy()) for profile, model, vector in rows}
         # Whoever was asked again has been seen well enough by others.
         conn.execute("delete from public.faces where profile_id = any (%s)", [leaders])
-        found = [leaders.index(profile) for profile in templates]
-        for woman, leader in zip(women, itertools.cycle(found), strict=False):
-            model, vector = templates[leaders[leader]]
-            near = vector + dice.normal(scale=0.004, size=vector.shape)
-            (face,) = conn.execute(
-                "insert into public.faces (profile_id, image_path, image_sha256)"
-                " values (%s, %s, %s) returning id",
-                [woman.id, f"none/{woman.id}", woman.id.replace("-", "") * 2],
-            ).fetchone() or (None,)
-            conn.execute(
-                "insert into public.face_embeddings (model, face_id, embedding)"
-                " values (%s, %s, %s)",
-                [model, face, near / np.linalg.norm(near) * np.linalg.norm(vector)],
-            )
-    return set(found)
+    return {profile: (model, vector.to_numpy()) for profile, model, vector in rows}
+
+
+def _owner(home: Path) -> str:
+    return database_address(Settings(home=home), read(home), "owner")
 
 
 async def _try(

@@ -63,13 +63,13 @@ def write(conn: psycopg.Connection, schools: Iterable[School]) -> None:
         conn.execute("set session_replication_role = default")
 
 
-def write_ours(conn: psycopg.Connection, school: School) -> None:
+def write_ours(conn: psycopg.Connection, school: School, model: str = MODEL) -> None:
     """Copy the people of a school, their faces, search copy and feeds, past the triggers."""
     conn.execute("set session_replication_role = replica")
     women = school.size // 2
     for gender, rows in (("female", slice(women)), ("male", slice(women, None))):
         ids, faces = school.ids[rows], school.faces[rows]
-        write_group(conn, school.name, gender, ids, faces, model=MODEL)
+        write_group(conn, school.name, gender, ids, faces, model=model)
         copy_columns(conn, "automatch.feed_counters (profile_id)", [ids])
     conn.execute("set session_replication_role = default")
 

@@ -29,7 +29,12 @@ _TIMEOUT_S = 30
 
 def make_photos(number: int) -> tuple[bytes, bytes]:
     """Return two photos of one drawn face, by which a man is found for a woman who watches."""
-    portrait = Image.open(io.BytesIO(read_portrait(Gender.FEMALE, number))).resize((SIDE, SIDE))
+    portrait = Image.open(io.BytesIO(read_portrait(Gender.FEMALE, number)))
+    return photo_pair(portrait.resize((SIDE, SIDE)))
+
+
+def photo_pair(portrait: Image.Image) -> tuple[bytes, bytes]:
+    """Return a portrait as two files whose faces look alike."""
     return _encode(portrait), _encode(ImageOps.mirror(portrait))
 
 

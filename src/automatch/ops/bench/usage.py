@@ -59,20 +59,36 @@ class Meter:
         )
 
     def server_bytes(self) -> int:
-        """Return the memory of the server's process."""
-        return int(self._root.memory_info().rss)
+        """Return the memory of the server's processes."""
+        return sum(process.memory_info().rss for process in self.processes()["server"])
 
-    def _cpu_s(self) -> dict[str, float]:
-        found = {"server": _own_cpu_s(self._root), "worker": 0.0, "database": 0.0}
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Return the processes of each part as they are now."""
+        found: dict[str, list[psutil.Process]] = {"server": [self._root]}
+        found |= {"worker": [], "database": []}
         for child in self._root.children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                part = "database" if "postgres" in child.name() else "worker"
-                found[part] += sum(map(_with_ended, [child, *child.children(recursive=True)]))
+                found[_part(child)] += [child, *child.children(recursive=True)]
+        return found
+
+    def _cpu_s(self) -> dict[str, float]:
+        found = {
+            part: sum(_with_ended(process) for process in processes if process != self._root)
+            for part, processes in self.processes().items()
+        }
+        found["server"] += _own_cpu_s(self._root)
         times = os.times()
         return found | {"benchmark": times.user + times.system}
 
 
 _KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+
+
+def _part(child: psutil.Process) -> str:
+    if "postgres" in child.name():
+        return "database"
+    # Of several processes of one server (`--processes`) the first is the root.
+    return "server" if "serve" in child.cmdline() else "worker"
 
 
 def _own_cpu_s(process: psutil.Process) -> float:

@@ -1,0 +1,104 @@
+"""What the parts hold at a moment: memory, files, connections, and jobs that wait."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from automatch.ops.bench.usage import Meter
+from automatch.postgres.addresses import database_address
+from automatch.settings.secrets import read
+from automatch.settings.settings import Settings
+
+_MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A moment."""
+
+    at_s: float
+    """On the monotonic clock."""
+    memory_mib: dict[str, float]
+    """Of each part, without what its processes share, such as the buffers of Postgres."""
+    files: dict[str, int]
+    connections: int
+    """Of the database, of all clients."""
+    waiting: int
+    """Jobs that are not finished."""
+
+
+class Watch:
+    """Takes samples of one installation."""
+
+    def __init__(self, meter: Meter, conn: psycopg.AsyncConnection) -> None:
+        self._meter = meter
+        self.conn = conn
+
+    async def sample(self) -> Sample:
+        counts = await self._read(
+            "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
+            " (select count(*) from public.match_jobs where status in ('pending', 'processing'))"
+        )
+        # Reading the maps of large processes takes a while.
+        memory, files = await asyncio.to_thread(self._read_processes)
+        return Sample(time.monotonic(), memory, files, *(int(count) for count in counts))
+
+    async def wal_position(self) -> int:
+        """Return how many bytes of log were ever written."""
+        (position,) = await self._read("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        return int(position)
+
+    async def relation_bytes(self) -> dict[str, int]:
+        """Return what tables of faces take with their indexes: the copy for searches, others."""
+        index, others = await self._read(
+            "select sum(pg_total_relation_size(c.oid)) filter (where c.relname like 'face_index%'),"
+            " sum(pg_total_relation_size(c.oid)) filter (where c.relname not like 'face_index%')"
+            " from pg_class as c where c.relkind = 'r' and (c.relname like 'face_index%'"
+            " or c.relname ~ '^(faces|profiles|face_embeddings|feed_counters)')"
+        )
+        return {"index": int(index or 0), "tables": int(others or 0)}
+
+    async def _read(self, query: str) -> tuple[int, ...]:
+        row = await (await self.conn.execute(query)).fetchone()  # type: ignore[call-overload]
+        assert row is not None
+        return tuple(row)
+
+    def _read_processes(self) -> tuple[dict[str, float], dict[str, int]]:
+        memory, files = {}, {}
+        parts = self._meter.processes() | {"generator": [psutil.Process()]}
+        for part, processes in parts.items():
+            memory[part] = round(
+                _total(processes, lambda one: one.memory_full_info().uss) / _MIB, 1
+            )
+            files[part] = int(_total(processes, lambda one: one.num_fds()))
+        return memory, files
+
+
+def _total(processes: list[psutil.Process], read_one: Callable[[psutil.Process], int]) -> int:
+    found = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            found += read_one(process)
+    return found
+
+
+@asynccontextmanager
+async def watching(home: Path, meter: Meter) -> AsyncIterator[Watch]:
+    """Watch an installation with one connection of the owner."""
+    owner = database_address(Settings(home=home), read(home), "owner")
+    async with await psycopg.AsyncConnection.connect(owner, autocommit=True) as conn:
+        yield Watch(meter, conn)
+
+
+def photo_bytes(home: Path) -> int:
+    """Return what the photos of an installation take on its disk."""
+    return sum(path.stat().st_size for path in (home / "photos").rglob("*") if path.is_file())
