@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -111,3 +112,38 @@ def swipe(page: Page, across: int) -> None:
         }""",
         across,
     )
+
+
+def test_new_goes_from_all_windows_when_seen_in_one_and_back_leads_to_the_same_place(
+    phones: Phones, tmp_path: Path
+) -> None:
+    page = with_photo(phones, tmp_path)
+    page.goto(f"{phones.url}/profile")
+    add_look_alikes(phones, ["An", "Bao", "Chi", "Dung"])
+    # So low that no card is in view.
+    other = phones.again(page, viewport={"width": 390, "height": 200})
+    other.goto(f"{phones.url}/feed")
+    count = other.locator("#new-count")
+    expect(other.locator("#live")).to_have_text("Live")
+    expect(other.locator(".new-mark")).to_have_count(4)
+    expect(other).to_have_title(re.compile(r"^\(4\) Your"))
+    expect(count).to_have_text("4 new")
+    other.evaluate("window.sameDocument = true")
+
+    page.goto(f"{phones.url}/feed")
+    expect(other.locator(".new-mark")).not_to_have_count(4)
+    last = page.get_by_role("link", name="An", exact=True)
+    last.scroll_into_view_if_needed()
+    place = page.evaluate("scrollY")
+    assert place > 0
+
+    expect(other.locator(".new-mark")).to_have_count(0)
+    expect(other).to_have_title(re.compile("^Your"))
+    expect(count).to_be_hidden()
+    assert other.evaluate("window.sameDocument")
+    last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("An")
+    page.wait_for_load_state()
+    page.keyboard.press("Escape")
+    expect(page.locator("#cards li")).to_have_count(4)
+    page.wait_for_function("place => scrollY === place", arg=place)

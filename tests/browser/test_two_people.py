@@ -15,7 +15,7 @@ from tests.support.photos import astronaut, scene_without_face
 def test_match_arrives_on_both_screens_and_leaves_with_the_account_without_a_refresh(
     phones: Phones, tmp_path: Path
 ) -> None:
-    her = phones.join("Linh", "Female")
+    her = phones.sign_up("Linh", "Female")
     him = phones.join("Minh", "Male")
     for page in (her, him):
         # Survives as long as the page is not loaded again.
@@ -70,7 +70,7 @@ def test_feed_is_usable_without_javascript(phones: Phones, tmp_path: Path) -> No
 def test_report_from_a_card_without_javascript_takes_the_card_from_both_screens(
     phones: Phones, tmp_path: Path
 ) -> None:
-    her = phones.join("Linh", "Female")
+    her = phones.sign_up("Linh", "Female")
     him = phones.join("Minh", "Male")
     upload(her, write_photo(tmp_path, "her", astronaut()))
     upload(him, write_photo(tmp_path, "him", ImageOps.mirror(astronaut())))

@@ -236,4 +236,9 @@ def _check_answers(path: str, operation: dict[str, Any]) -> None:
             schema = content["application/json"]["schema"]
             assert all(part.keys() == {"$ref"} for part in schema.get("anyOf", [schema]))
         else:
-            assert content.keys() <= {"image/jpeg", "application/zip", "text/event-stream"}
+            assert content.keys() <= {
+                "image/jpeg",
+                "image/webp",
+                "application/zip",
+                "text/event-stream",
+            }

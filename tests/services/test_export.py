@@ -29,7 +29,7 @@ async def test_zip_has_the_photos_and_all_that_is_known(database, tmp_path) -> N
         waiting = build.a_face(conn, she)
         lost = build.a_face(conn, she)
     for face in (her_face, his_face):
-        await photos.put_copies(photo_path(face), full=b"full" * 100_000, thumb=b"thumb")
+        await photos.put_copies(photo_path(face), full=b"full" * 100_000, thumb=b"RIFF thumb")
     await photos.put_upload(photo_path(waiting), b"as it was sent")
     async with Database(database.api, PoolSettings(), name="test") as db:
         parts = [part async for part in await open_export(db, photos, she)]
@@ -41,11 +41,11 @@ async def test_zip_has_the_photos_and_all_that_is_known(database, tmp_path) -> N
         assert set(archive.namelist()) == {
             "export.json",
             f"photos/{her_face}.jpg",
-            f"faces/{her_face}.jpg",
+            f"faces/{her_face}.webp",
             f"photos/{waiting}",
         }
         assert archive.read(f"photos/{her_face}.jpg") == b"full" * 100_000
-        assert archive.read(f"faces/{her_face}.jpg") == b"thumb"
+        assert archive.read(f"faces/{her_face}.webp") == b"RIFF thumb"
         assert archive.read(f"photos/{waiting}") == b"as it was sent"
     assert document["profile"][0]["id"] == str(she)
     assert {photo["id"] for photo in document["photos"]} == {

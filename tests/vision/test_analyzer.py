@@ -91,7 +91,7 @@ async def test_both_extract_the_same(
     assert there.face.embedding.dtype == np.float32
     assert there.quality == here.quality
     assert there.kept_jpeg == here.kept_jpeg
-    assert there.thumbnail_jpeg == here.thumbnail_jpeg
+    assert there.thumbnail == here.thumbnail
     assert set(there.timings_ms) == set(here.timings_ms)
 
 

@@ -90,7 +90,7 @@ async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies(
     assert extraction.quality["inside"] == 1
     assert extraction.quality["yaw_degrees"] < 15
     assert pixels(extraction.kept_jpeg).shape == (512, 512, 3)
-    height, width, _ = pixels(extraction.thumbnail_jpeg).shape
+    height, width, _ = pixels(extraction.thumbnail).shape
     assert height == width <= 320
     assert set(extraction.timings_ms) == {"decode", "detect", "embed"}
     assert all(took > 0 for took in extraction.timings_ms.values())
@@ -190,7 +190,7 @@ async def test_nobody_but_the_chosen_face_is_left_in_what_is_kept(of_dlib: Local
         ):
             assert again.face.embedding @ extraction.face.embedding > 0.99
         assert pixels(extraction.kept_jpeg).shape == (512, 812, 3)
-        thumbnail = pixels(extraction.thumbnail_jpeg)
+        thumbnail = pixels(extraction.thumbnail)
         portrait = await of_dlib.extract(encode(Image.fromarray(thumbnail.astype(np.uint8))))
         assert portrait.face.embedding @ extraction.face.embedding > 0.95
 

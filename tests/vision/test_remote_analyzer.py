@@ -183,7 +183,7 @@ async def test_photo_of_several_faces_asks_and_its_chosen_face_is_seen(embedder:
                 extractions[0].face.embedding, extractions[1].face.embedding
             )
             assert extractions[0].kept_jpeg == extractions[1].kept_jpeg != asked[0][1][0]
-            assert extractions[0].thumbnail_jpeg == extractions[1].thumbnail_jpeg
+            assert extractions[0].thumbnail == extractions[1].thumbnail
             assert extractions[0].eyes == extractions[1].eyes is not None
         assert len(boxes) == 2
 

@@ -101,7 +101,7 @@ async def test_everything_works_without_scripts(system: System) -> None:
         assert "95%+" in text_of(feed)
         for address in re.findall(r'src="(/photos/[^"]+)"', feed.text):
             picture = await client.get(html.unescape(address))
-            assert picture.headers["content-type"] == "image/jpeg"
+            assert picture.headers["content-type"] == "image/webp"
             assert picture.headers["cache-control"].startswith("private, max-age=60")
             kept = {"if-none-match": picture.headers["etag"]}
             again = await client.get(html.unescape(address), headers=kept)

@@ -13,7 +13,7 @@ class RefusedPicture:
 
     jpeg: bytes
     """Upright, without metadata; all faces but the one at fault are redacted."""
-    thumbnail_jpeg: bytes
+    thumbnail: bytes
     width: int
     height: int
     face: tuple[float, float, float, float] | None = None

@@ -9,6 +9,8 @@ _CONTENT_SECURITY_POLICY = (
     "connect-src 'self'; form-action 'self'; manifest-src 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+POLICY_OF_FILES = "default-src 'none'; frame-ancestors 'none'"
+"""Of what loads nothing; the policy of pages would be most of a small answer."""
 POLICY_WITH_PHOTOS = _CONTENT_SECURITY_POLICY.replace("img-src 'self'", "img-src 'self' data:")
 """Of a page that holds photos itself, because they have no address."""
 _HEADERS = {

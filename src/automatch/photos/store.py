@@ -39,6 +39,11 @@ def photo_path(face_id: UUID) -> str:
     return f"{face_id.hex[:2]}/{face_id}"
 
 
+def type_of_copy(content: bytes) -> str:
+    """Return the media type of a copy: thumbnails are WebP, or JPEG if they were made long ago."""
+    return "image/webp" if content.startswith(b"RIFF") else "image/jpeg"
+
+
 def parse_mark(text: bytes | None) -> UUID | None:
     """Return the mark that a store's file holds; None when there is none, or a damaged one."""
     try:

@@ -14,7 +14,7 @@ from typing import IO
 from uuid import UUID
 
 from automatch.errors.job import PhotoMissingError, ProfileNotFoundError
-from automatch.photos.store import PhotoStore
+from automatch.photos.store import PhotoStore, type_of_copy
 from automatch.services.rate_limits import RateLimits
 from automatch.store.database import Database
 from automatch.store.personal_data import export_person
@@ -130,7 +130,7 @@ async def _files_of(
         yield f"photos/{photo_id}.jpg", full
         face = await photos.read_copy(path, "thumb")
         if face is not None:
-            yield f"faces/{photo_id}.jpg", face
+            yield f"faces/{photo_id}.{type_of_copy(face).removeprefix('image/')}", face
         return
     try:
         # As it was sent: no worker has looked at it yet, or it was refused.

@@ -80,7 +80,7 @@ class Pipeline:
             face=face,
             quality=quality,
             kept_jpeg=kept,
-            thumbnail_jpeg=thumbnail,
+            thumbnail=thumbnail,
             timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
             eyes=place_eyes((width, height), own, face.eyes),
             detector=self.detector.name,
@@ -116,7 +116,7 @@ class Pipeline:
             min_confidence=self.detector.min_confidence,
             refusal=faces[largest_first.index(own)].refusal if own else refusal,
             kept_jpeg=kept,
-            thumbnail_jpeg=thumbnail,
+            thumbnail=thumbnail,
             timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
         )
 

@@ -56,7 +56,7 @@ _MAX_DISCONNECTS = 3
 """After more broken connections over one photo, that photo is taken for their cause."""
 _MAX_COUNTED_PHOTOS = 1000
 _CONNECT_S = 5.0
-_JPEG = b"\xff\xd8\xff"
+_JPEG, _WEBP = b"\xff\xd8\xff", b"RIFF"
 
 log = structlog.get_logger(__name__)
 
@@ -305,7 +305,7 @@ def _extraction(answer: PhotoFaces, face: Face, vision: VisionSettings | None) -
         face=DetectedFace(own.box, own.confidence, tuple(face.landmarks), embedding, eyes=eyes),
         quality=face.quality,
         kept_jpeg=kept,
-        thumbnail_jpeg=thumbnail,
+        thumbnail=thumbnail,
         timings_ms=answer.timings_ms.model_dump(),
         eyes=place_eyes((answer.width, answer.height), own, eyes),
     )
@@ -325,7 +325,7 @@ def _copies(answer: PhotoFaces) -> tuple[bytes, bytes]:
         thumbnail = base64.b64decode(answer.copies.thumbnail, validate=True)
     except binascii.Error as exc:
         raise JobCrashedError from exc
-    if not (full.startswith(_JPEG) and thumbnail.startswith(_JPEG)):
+    if not (full.startswith(_JPEG) and thumbnail.startswith((_JPEG, _WEBP))):
         # They are shown to people unchanged.
         raise JobCrashedError
     return full, thumbnail

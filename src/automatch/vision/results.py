@@ -69,7 +69,8 @@ class FaceExtraction:
     kept_jpeg: bytes
     """The photo upright, at most `kept_side` long, without metadata. All faces but the
     uploader's are redacted."""
-    thumbnail_jpeg: bytes
+    thumbnail: bytes
+    """The face and its surroundings, as WebP."""
     timings_ms: dict[str, float]
     """Of `decode`, `detect` and `embed`."""
     eyes: EyePlaces | None = None
@@ -109,6 +110,6 @@ class PhotoAnalysis:
     """Why an upload of this photo would be refused; `None` if it would be accepted."""
     kept_jpeg: bytes
     """See `FaceExtraction`."""
-    thumbnail_jpeg: bytes
+    thumbnail: bytes
     timings_ms: dict[str, float]
     """See `FaceExtraction`."""

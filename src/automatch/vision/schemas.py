@@ -88,7 +88,7 @@ class Face(_Schema):
 
 
 class Copies(_Schema):
-    """The clean copies of the photo: upright JPEGs without metadata, base64-encoded."""
+    """The clean copies of the photo, upright, without metadata, in base64: a JPEG and a WebP."""
 
     full: str
     thumbnail: str
@@ -134,7 +134,7 @@ class PhotoFaces(Model):
             ),
             copies=Copies(
                 full=base64.b64encode(analysis.kept_jpeg).decode(),
-                thumbnail=base64.b64encode(analysis.thumbnail_jpeg).decode(),
+                thumbnail=base64.b64encode(analysis.thumbnail).decode(),
             )
             if copies
             else None,

@@ -20,7 +20,8 @@ from automatch.http.responses.photos import (
     QueuedJobResponse,
     UploadResponse,
 )
-from automatch.photos.store import Size
+from automatch.http.security_headers import POLICY_OF_FILES
+from automatch.photos.store import Size, type_of_copy
 from automatch.services.jobs import choose_face
 from automatch.services.photos import (
     load_own_photos,
@@ -45,7 +46,11 @@ from automatch.web.waiting_views import find_waiting
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
-_KEPT = {"cache-control": "private, max-age=60, must-revalidate", "vary": "Cookie"}
+_KEPT = {
+    "cache-control": "private, max-age=60, must-revalidate",
+    "vary": "Cookie",
+    "content-security-policy": POLICY_OF_FILES,
+}
 """A browser keeps a photo for the session that it saw it in. After a minute it asks whether the
 photo may still be seen, so that one that was withdrawn or erased is not shown any more."""
 _JOBS = 100
@@ -115,13 +120,13 @@ async def photo(
     size: Size = "thumb",
 ) -> Response:
     """Send a photo of the caller or of a match."""
-    jpeg = await load_visible_photo(
+    copy = await load_visible_photo(
         services.reads, services.photos, caller.claims, face_id, size, views=services.photo_views
     )
-    headers = _KEPT | {"etag": f'"{blake2b(jpeg, digest_size=12).hexdigest()}"'}
+    headers = _KEPT | {"etag": f'"{blake2b(copy, digest_size=12).hexdigest()}"'}
     if request.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
-    return Response(jpeg, media_type="image/jpeg", headers=headers)
+    return Response(copy, media_type=type_of_copy(copy), headers=headers)
 
 
 @router.get("/photos/{face_id}/refused")

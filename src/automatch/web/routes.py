@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
 from automatch.http.errors import error_response
+from automatch.http.security_headers import POLICY_OF_FILES
 from automatch.web import (
     account_pages,
     app_shell_pages,
@@ -45,6 +46,7 @@ class _ImmutableFiles(StaticFiles):
         """Let the browser cache the file for a year."""
         response = super().file_response(*args, **kwargs)
         response.headers["cache-control"] = "public, max-age=31536000, immutable"
+        response.headers["content-security-policy"] = POLICY_OF_FILES
         return response
 
 

@@ -278,7 +278,7 @@ class BatchRunner:
                 await self._store_refused_picture(job, exc)
                 raise
             await context.photos.put_copies(
-                job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail_jpeg
+                job.image_path, full=extraction.kept_jpeg, thumb=extraction.thumbnail
             )
         context.observer.analyzed(job, extraction.timings_ms, began)
         return JobEmbedding(
@@ -298,9 +298,7 @@ class BatchRunner:
         try:
             if job.chosen is not None:
                 # They were asked with copies that show the faces of others, too.
-                await photos.put_copies(
-                    job.image_path, full=picture.jpeg, thumb=picture.thumbnail_jpeg
-                )
+                await photos.put_copies(job.image_path, full=picture.jpeg, thumb=picture.thumbnail)
             await photos.put_upload(job.image_path, picture.jpeg)
         except (OSError, StoreError) as exc:
             log.warning("picture of a refused photo not stored", error=type(exc).__name__)

@@ -48,6 +48,8 @@ async def test_link_shows_the_photo_of_a_match_to_anyone_who_has_it(system: Syst
     assert answer.content.startswith(b"\xff\xd8\xff")
     small = await system.client.get(match["face"]["image_url"] + "&size=thumb")
     assert len(small.content) < len(answer.content)
+    assert small.headers["content-type"] == "image/webp"
+    assert small.content.startswith(b"RIFF")
     whole = await system.client.get(
         match["face"]["image_url"], headers={"range": "bytes=" + "0-," * 3000 + "0-"}
     )

@@ -74,7 +74,7 @@ async def test_the_circle_of_every_real_thumbnail_shows_the_same_person() -> Non
                 whole = await analyzer.extract(shared_photo(name))
             except PhotoRejectedError:
                 continue
-            small = pixels(whole.thumbnail_jpeg)
+            small = pixels(whole.thumbnail)
             assert small.shape[0] == small.shape[1]
             # On a wider page, because detectors miss faces that fill a picture.
             page = np.full((3 * len(small), 3 * len(small), 3), 128, np.uint8)

@@ -28,7 +28,7 @@ from automatch.http.declaration import Access, DeclaredRoute, declare, photo_bod
 from automatch.http.deps import CallerDep, ServicesDep, caller_of
 from automatch.http.multipart import describe_form, read_photo
 from automatch.http.responses.photos import FacesResponse, UploadResponse
-from automatch.photos.store import Size
+from automatch.photos.store import Size, type_of_copy
 from automatch.services.photos import load_visible_photo
 from automatch.services.rate_limits import Limit
 from automatch.store import faces
@@ -90,7 +90,7 @@ async def erase(face_id: UUID, caller: CallerDep, services: ServicesDep) -> None
 @router.get(
     "/{face_id}/image",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}},
+    responses={200: {"content": {"image/jpeg": {}, "image/webp": {}}}},
     summary="See a photo",
 )
 @declare(
@@ -111,7 +111,7 @@ async def image(
         await services.rate_limits.charge([(Limit.PHOTOS, str(claims.subject))])
     else:
         claims = caller_of(request).claims
-    jpeg = await load_visible_photo(
+    copy = await load_visible_photo(
         services.reads, services.photos, claims, face_id, size, views=services.photo_views
     )
-    return Response(jpeg, media_type="image/jpeg")
+    return Response(copy, media_type=type_of_copy(copy))

@@ -1,0 +1,89 @@
+"""What a phone loads and draws first: few bytes, nothing that moves, a face on the first screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_look_alikes import add_look_alikes, with_photo
+from tests.support.browser import Phones, upload
+from tests.support.photos import shared_photo
+
+_MOST_BYTES = 150_000
+# The pictures of the look-alikes are those that a worker made of somebody's photos.
+_REAL_PICTURES = """
+    with real as (
+        select f.image_path, row_number() over () as number
+        from public.faces as f join public.profiles as p on p.id = f.profile_id
+        where p.email = %s
+    ),
+    shown as (
+        select f.id, row_number() over () as number
+        from public.faces as f join public.profiles as p on p.id = f.profile_id
+        where p.school = %s and p.email is null
+    )
+    update public.faces as f
+    set image_path = real.image_path
+    from shown, real
+    where f.id = shown.id and real.number = 1 + shown.number %% (select count(*) from real)
+"""
+_NOTE_SHIFTS = """
+    window.shifts = [];
+    new PerformanceObserver((list) => {
+        for (const { value, sources } of list.getEntries()) {
+            for (const { node, previousRect, currentRect } of sources) {
+                const name = node?.outerHTML?.slice(0, 80) ?? node?.textContent;
+                const places = JSON.stringify([previousRect, currentRect]);
+                window.shifts.push(`${value}: ${name} ${places}`);
+            }
+        }
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+# Chromium loads pictures up to 1,250 pixels ahead.
+_IS_LOADED = """() => [...document.images].every((image) => image.complete
+    || !image.checkVisibility() || image.getBoundingClientRect().top > innerHeight + 1000)
+"""
+
+
+def test_first_view_of_a_full_feed_is_small_stays_put_and_shows_a_face(
+    phones: Phones, tmp_path: Path
+) -> None:
+    photos = {name: shared_photo(name) for name in ("obama_1.jpg", "obama_2.jpg")}
+    person, other = with_photo(phones, tmp_path), phones.join("Nam", "Male")
+    for name, photo in photos.items():
+        (tmp_path / name).write_bytes(photo)
+        upload(other, tmp_path / name)
+    expect(other.locator("#jobs [data-status=completed]")).to_have_count(len(photos))
+    add_look_alikes(phones, [f"Minh {number}" for number in range(25)])
+    phones.execute(_REAL_PICTURES, phones.email("Nam"), phones.school)
+    # Otherwise that page says that cards were seen.
+    person.goto(f"{phones.url}/profile")
+
+    for width, height in ((375, 812), (320, 568)):
+        view = phones.again(
+            person, viewport={"width": width, "height": height}, device_scale_factor=2
+        )
+        view.add_init_script(_NOTE_SHIFTS)
+        sizes = note_sizes(view)
+        view.goto(f"{phones.url}/feed")
+        expect(view.locator("#live")).to_have_text("Live")
+        view.wait_for_function(_IS_LOADED)
+
+        face = view.locator("#cards .face").first.bounding_box()
+        bar = view.locator(".nav").bounding_box()
+        assert face
+        assert bar
+        assert face["y"] + face["height"] <= bar["y"]
+        assert view.locator("#cards li").count() >= 20
+        assert sum(sizes) <= _MOST_BYTES
+        assert view.evaluate("shifts") == []
+
+
+def note_sizes(page: Page) -> list[int]:
+    """Return the list to which the bytes of each answer to a page are added, headers included."""
+    sizes: list[int] = []
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    network.on("Network.loadingFinished", lambda end: sizes.append(end["encodedDataLength"]))
+    return sizes
