@@ -205,18 +205,21 @@ A_JOB = Job(
 )
 
 
-def a_match_page(order: FeedOrder = FeedOrder(), **values: Any) -> MatchPage:  # noqa: B008
+def a_match(**values: Any) -> MatchDetails:
     details = {
         "eyes": EyePlaces((0.4, 0.3), (0.6, 0.34), 1.5, (0.1, 0.05, 0.8)),
         "own_eyes": EyePlaces((0.3, 0.4), (0.5, 0.38), 0.75, (0.0, 0.0, 0.75)),
         "threshold": 0.5,
     }
     entry = an_entry(**{key: value for key, value in values.items() if key not in details})
-    match = MatchDetails(
+    return MatchDetails(
         **{field.name: getattr(entry, field.name) for field in fields(entry)},
         **details | {key: value for key, value in values.items() if key in details},
     )
-    view = MatchView(match, previous_id=None, next_id=an_id(8), new_count=0)
+
+
+def a_match_page(order: FeedOrder = FeedOrder(), **values: Any) -> MatchPage:  # noqa: B008
+    view = MatchView(a_match(**values), previous_id=None, next_id=an_id(8), new_count=0)
     return MatchPage.from_view(view, order, since=7)
 
 

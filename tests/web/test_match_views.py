@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from html import unescape
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
 
 import pytest
+from fastapi import Request
 from jinja2 import Environment
 
 from automatch.model.faces import EyePlaces
 from automatch.model.matches import FeedOrder
-from automatch.web.match_views import AlignedFace
+from automatch.services.matches import MatchView
+from automatch.web.match_views import AlignedFace, MatchPage
+from automatch.web.pages import onward_from
 from automatch.web.templating import build_templates, render_page
-from tests.support.pages import a_match_page, an_id, text_of
+from tests.support.pages import a_match, a_match_page, an_id, text_of
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +108,36 @@ def test_page_of_the_usual_order_has_a_short_address(templates: Environment) -> 
 
     assert f'href="/matches/{an_id(8)}"' in html
     assert 'id="back" href="/feed"' in html
+
+
+@pytest.mark.parametrize(
+    ("next_id", "previous_id", "onward"),
+    [
+        (an_id(8), an_id(9), f"/matches/{an_id(8)}?show=new&since=7"),
+        (None, an_id(9), f"/matches/{an_id(9)}?show=new&since=7"),
+        (None, None, "/feed?show=new"),
+    ],
+)
+def test_hiding_somebody_leads_on_to_the_next_one(
+    templates: Environment, next_id: UUID | None, previous_id: UUID | None, onward: str
+) -> None:
+    view = MatchView(a_match(), previous_id=previous_id, next_id=next_id, new_count=0)
+    html = render_page(templates, MatchPage.from_view(view, FeedOrder("new"), since=7))
+
+    for path in (f"/matches/{an_id(2)}/dismiss", f"/people/{an_id(1)}/block"):
+        [address] = re.findall(rf'action="({path}[^"]*)"', html)
+        assert onward_from(a_request(address)) == onward
+
+
+@pytest.mark.parametrize(
+    "to",
+    ["//evil.example/feed", "https://evil.example", "/feed/../admin", "/feedback", "/feed?a=//b",
+     "/matches/x", "/feed?x=1\r\nset-cookie: a=b", ""],
+)  # fmt: skip
+def test_nobody_is_led_on_to_another_site_or_page(to: str) -> None:
+    assert onward_from(a_request("/people/1/block?" + urlencode({"to": to}))) == ""
+
+
+def a_request(address: str) -> Request:
+    url = urlsplit(unescape(address))
+    return Request({"type": "http", "path": url.path, "query_string": url.query.encode()})

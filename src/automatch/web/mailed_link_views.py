@@ -42,7 +42,7 @@ class ConfirmEmailPage(Page):
     """Confirm a change of the address at one of the two; then what is left to do."""
 
     template: ClassVar[str] = "confirm_email.html"
-    title: str = text_field("Change of your e-mail address")
+    title: str = text_field("Your new e-mail address")
     token: str = ""
     old_email: str = ""
     """Of which little is shown: the link may have gone to a wrong address."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
+from urllib.parse import urlencode
 
 from automatch.model.matches import FeedOrder
 from automatch.web.feed_views import Card, address_in
@@ -101,6 +102,11 @@ class MatchPage(Page):
             back=address_in("/feed", order),
             new_count=view.new_count,
         )
+
+    @property
+    def onward(self) -> str:
+        """What the address of an act that hides this one says to lead on to: the next one."""
+        return "?" + urlencode({"to": self.next or self.previous or self.back})
 
     @property
     def score(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
@@ -32,6 +33,8 @@ from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
 from automatch.web.undo import Deed, Done, forget_done, read_done, remember_done
+
+_ONWARD = re.compile(r"/(?:feed|matches/[0-9a-f-]{36})(?:\?[\w=&.-]*)?", re.ASCII)
 
 
 @cache
@@ -147,16 +150,27 @@ def go_to(path: str) -> RedirectResponse:
 def tell(
     request: Request, services: Services, deed: Deed, object_id: UUID, back: str = ""
 ) -> Response:
-    """Tell a script what was done, or lead a browser to *back*, or whence it came, to be told."""
+    """Tell a script what was done, or lead a browser on to be told.
+
+    It comes to where the form says (`onward_from`), else to *back*, else whence it came.
+    """
     done = Done(deed, object_id)
     if wants_json(request):
         return JSONResponse({"deed": deed.value, "message": done.message, "undo": done.undo})
-    if not back:
+    if back:
+        back = onward_from(request) or back
+    else:
         path = urlsplit(request.headers.get("referer", "")).path
         back = path if path.startswith(("/matches/", "/profile/")) else "/feed"
     response = go_to(back)
     response.headers.append("set-cookie", remember_done(services, done))
     return response
+
+
+def onward_from(request: Request) -> str:
+    """Return the page of the feed that a form or link says to lead on to; empty for none."""
+    onward = request.query_params.get("to", "")
+    return onward if _ONWARD.fullmatch(onward) else ""
 
 
 def sender_of(caller: CallerDep, person: UUID | None = None) -> Caller:

@@ -112,7 +112,9 @@ _SENTENCES: Mapping[str, str] = {
         "You've downloaded your data several times today. Try again in %(wait)s."
     ),
     # Sending a photo
-    "photos_full": _("You can't keep any more photos. Delete one first."),
+    "photos_full": _(
+        "You can't add any more photos. Delete one first: those that still wait count, too."
+    ),
     "photos_waiting": _("Your other photos are still waiting. Try again when one is done."),
     "uploads_at_once": _("You're sending several photos at once. Wait until one has arrived."),
     "uploads_busy": _BUSY,

@@ -20,6 +20,7 @@ from automatch.web.pages import (
     SenderDep,
     go_to,
     is_signed_in,
+    onward_from,
     read_form,
     show,
     tell,
@@ -42,9 +43,12 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 @router.get("/people/{profile_id}/report")
 @declare(Access.PAGE_COOKIE)
-async def report_form(profile_id: UUID, caller: CallerDep, services: ServicesDep) -> Response:
+async def report_form(
+    profile_id: UUID, request: Request, caller: CallerDep, services: ServicesDep
+) -> Response:
     """Ask why somebody of the feed is reported."""
-    return show(await _report_page(profile_id, caller, services))
+    page = await _report_page(profile_id, caller, services)
+    return show(replace(page, to=onward_from(request)))
 
 
 @router.post("/people/{profile_id}/report")
@@ -56,6 +60,7 @@ async def report(
     form = await read_form(request)
     reason, statement = text_of(form, "reason"), text_of(form, "statement")
     page = await _report_page(profile_id, caller, services, reason=reason, statement=statement)
+    page = replace(page, to=onward_from(request))
     try:
         case_id = await services.reports.report(
             caller.claims, profile_id, _reason_of(reason), statement

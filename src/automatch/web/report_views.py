@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, Self
+from urllib.parse import urlencode
 from uuid import UUID
 
 from automatch.model.cases import CaseSide, CaseState, OwnCase, OwnMessage, ReportReason
@@ -171,6 +172,8 @@ class ReportPage(Page):
     profile_id: UUID
     name: str
     photo: str | None
+    to: str = ""
+    """The page to lead on to; empty for the feed."""
     reason: str = ""
     statement: str = ""
 
@@ -178,6 +181,11 @@ class ReportPage(Page):
     def reasons(self) -> dict[ReportReason, str]:
         """The reasons to choose from."""
         return _translated(REASONS)
+
+    @property
+    def onward(self) -> str:
+        """What the address of the form says to lead on to."""
+        return "?" + urlencode({"to": self.to}) if self.to else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +225,7 @@ class ReportsPage(Page):
     """What the person reported, and what was done about them."""
 
     template: ClassVar[str] = "reports.html"
+    section: ClassVar[str] = "profile"
     title: str = text_field("Reports")
     signed_in: bool = True
     items: Sequence[CaseItem]

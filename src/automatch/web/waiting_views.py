@@ -66,7 +66,7 @@ def find_waiting(
         "proof",
         _("Waiting for your proof"),
         _("Show that you belong to %(school)s", school=school),
-        _("Until then you don't see anyone, and no one finds you."),
+        _("Until then you don't see anyone, and no one can find you."),
         "/profile/school",
         _("Show it now"),
     )
@@ -77,7 +77,7 @@ def _frozen() -> Waiting:
         "frozen",
         _("Not looking for now"),
         _("Your account is frozen"),
-        _("You don't see anyone, and no one finds you."),
+        _("You don't see anyone, and no one can find you."),
         "/reports",
         _("Tell us your side"),
     )

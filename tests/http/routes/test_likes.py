@@ -117,8 +117,11 @@ async def test_each_act_is_told_with_a_way_back_to_browsers_without_scripts(
             later = await client.get("/feed")
             assert undo_of(await client.get("/feed")) == "", "told once"
             assert words not in text_of(later)
-        reported = await client.post(f"/people/{he.id}/report", data={"reason": "fake"})
+        report = f"/people/{he.id}/report?to=/feed%3Fshow%3Dliked"
+        assert f'action="{report.replace("=/feed", "=%2Ffeed")}"' in (await client.get(report)).text
+        reported = await client.post(report, data={"reason": "fake"})
         assert "Photo of Minh" not in reported.text
+        assert reported.url.raw_path == b"/feed?show=liked", "leads on to where the form says"
         assert "Photo of Minh" in (await client.post(undo_of(reported))).text
 
 

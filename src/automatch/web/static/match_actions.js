@@ -80,6 +80,8 @@ async function report(link, item) {
   wrong.role = "alert";
   form.append(wrong);
   form.addEventListener("submit", async (event) => {
+    // The form leads on to the next one, as those of the menu do.
+    if (!item) return;
     event.preventDefault();
     event.stopPropagation();
     const answer = await send(form.action, new FormData(form), (message) => (wrong.textContent = message));
@@ -90,7 +92,7 @@ async function report(link, item) {
   dialog.showModal();
 }
 
-// Where there is no card to take away, as on the page of a match, the forms lead to the feed.
+// Where there is no card to take away, as on the page of a match, the forms lead on to the next one.
 document.addEventListener("submit", (event) => {
   const { deed } = event.target.dataset;
   if (deed === "like") {
@@ -103,7 +105,7 @@ document.addEventListener("submit", (event) => {
 });
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.('a[data-deed="report"]');
-  if (!link || !card(link) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   report(link, card(link));
 });
