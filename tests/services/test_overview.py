@@ -16,6 +16,7 @@ from automatch.settings.database import PoolSettings
 from automatch.store import history, servers
 from automatch.store.database import Database
 from automatch.store.overview import Waiting
+from automatch.store.replica import Replica
 from tests.support import build
 from tests.support.build import connect
 from tests.support.operators import Desk
@@ -40,6 +41,19 @@ async def test_overview_of_a_new_installation_has_no_jobs_and_its_disk(
     assert overview.disk is not None
     assert 0 < overview.disk.free_bytes < overview.disk.total_bytes
     assert overview.servers == []
+
+
+@pytest.mark.parametrize("keeps_up", [True, False])
+async def test_overview_tells_how_far_the_replica_is_behind(
+    db: Database, database, settings: Settings, keeps_up: bool
+) -> None:
+    replica = Replica(db, database.api, PoolSettings())
+    replica.is_used = keeps_up
+    overview = await load_overview(db, settings, reads=replica)
+
+    assert overview.replica_lag_s is not None
+    assert (overview.replica_lag_s == 0) is keeps_up
+    assert (await load_overview(db, settings, reads=db)).replica_lag_s is None
 
 
 async def test_overview_tells_people_from_faults_and_counts_what_is_not_over_yet(

@@ -11,7 +11,7 @@ from automatch.background import BackgroundTasks
 from automatch.model.people import Claims, Role
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database as Pool
-from automatch.store.replica import Replica
+from automatch.store.replica import Replica, look_at_replica
 from tests.support.build import connect, one
 from tests.support.postgres import Database
 
@@ -61,6 +61,24 @@ async def test_replica_is_read_from_again_after_its_task_has_failed(
 
     assert failed.is_set()
     assert replica.reads == {"replica": 1, "primary": 0}
+
+
+@pytest.mark.parametrize("follows", [False, True])
+async def test_replica_is_looked_at(
+    database: Database, monkeypatch: pytest.MonkeyPatch, follows: bool
+) -> None:
+    async def has_replayed(*_: object) -> bool:
+        return True
+
+    if follows:
+        monkeypatch.setattr("automatch.store.replica._has_replayed", has_replayed)
+    async with (
+        Pool(database.api, PoolSettings(), name="test") as db,
+        db.connection() as primary,
+    ):
+        lag_s = await look_at_replica(primary, database.api, wait_s=30)
+
+    assert (lag_s is not None) is follows
 
 
 async def test_login_of_the_server_may_ask_for_positions(database: Database) -> None:

@@ -17,6 +17,7 @@ from automatch.store.database import Database
 from automatch.store.disk import Disk, fullest_disk, list_data_folders
 from automatch.store.history import load_history
 from automatch.store.overview import JobRates, ScheduleEntry, Waiting
+from automatch.store.replica import Reads, Replica
 from automatch.store.servers import Server, list_servers
 from automatch.store.stats import FailedReason, FaultSummary
 
@@ -54,13 +55,19 @@ class Overview:
     """With less on the disk uploads are refused."""
     schedule: Sequence[ScheduleEntry]
     """The cron schedule with the last run of each entry; empty without pg_cron."""
+    replica_lag_s: float | None = None
+    """For how long the replica has not had all that the primary has, as this server sees it; 0
+    while it keeps up, None without one."""
 
 
-async def load_overview(db: Database, settings: Settings, *, hours: int = 24) -> Overview:
+async def load_overview(
+    db: Database, settings: Settings, *, reads: Reads | None = None, hours: int = 24
+) -> Overview:
     """Return what the overview shows, with the rights of the server's login.
 
     Args:
         db: of the server's login.
+        reads: where its reads go.
         settings: tell where its disks are.
         hours: how far back, 30 days at most.
     """
@@ -86,6 +93,7 @@ async def load_overview(db: Database, settings: Settings, *, hours: int = 24) ->
             disk=disk,
             min_free_bytes=settings.retention.min_free_mb * 1024**2,
             schedule=await overview.list_schedule(conn),
+            replica_lag_s=reads.lag_s if isinstance(reads, Replica) else None,
         )
 
 

@@ -153,6 +153,21 @@ async def _has_replayed(conn: Connection, system: int, position: str) -> bool:
     return bool(row[0])
 
 
+async def look_at_replica(primary: Connection, address: str, *, wait_s: float) -> float | None:
+    """Return how many seconds a replica takes to have what the primary has now.
+
+    None when it does not get there within *wait_s*, does not answer, or follows another primary.
+    """
+    try:
+        async with (
+            asyncio.timeout(wait_s),
+            await psycopg.AsyncConnection.connect(address, autocommit=True) as replica,
+        ):
+            return await measure_lag(primary, replica)
+    except (TimeoutError, StoreError, psycopg.Error):
+        return None
+
+
 async def measure_lag(primary: Connection, replica: Connection) -> float:
     """Return how many seconds a replica takes to have what the primary has now.
 

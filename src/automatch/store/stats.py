@@ -131,6 +131,16 @@ class Statistics:
     schedule: list[Scheduled] | None
     """None where neither pg_cron nor its replacement is installed."""
     runs: list[Run]
+    replica: ReplicaStatus | None = None
+    """None without a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """How far the replica is behind the primary."""
+
+    lag_s: float | None
+    """None when it does not keep up, or does not answer: then the primary answers for it."""
 
 
 @dataclass(frozen=True, slots=True)

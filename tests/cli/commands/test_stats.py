@@ -153,6 +153,17 @@ def test_stats_of_an_empty_installation(command: Command, database: Database) ->
     assert loaded["times"]["average_s"] is None
     assert loaded["rate"]["queued_day"] == 0
     assert loaded["schedule"] is None
+    assert loaded["replica"] is None
+
+
+def test_stats_tell_of_a_replica_that_the_primary_answers_for(
+    command: Command, database: Database
+) -> None:
+    # No replica at all, and what a replica is behind is told by `look_at_replica`.
+    with_replica = partial(command, "stats", REPLICA_URL=database.api)
+
+    assert json.loads(with_replica("--json").stdout)["replica"] == {"lag_s": None}
+    assert "away, the primary answers" in with_replica().stdout
 
 
 def test_stats_are_watched_until_ctrl_c(env: dict[str, str], database: Database) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from automatch.model.operators import OperatorRole
 from automatch.photos.make import make_photos
+from automatch.services.overview import Overview, load_overview
 from automatch.web.console.jobs import stages_of
 from tests.support.build import one
 from tests.support.console import ConsoleSite, text_of
@@ -40,6 +43,27 @@ async def test_page_with_figures_answers_with_its_live_part_alone(
 
     assert part.status_code == 200
     assert "<html" not in part.text
+
+
+@pytest.mark.parametrize(
+    ("lag_s", "words"),
+    [(None, ()), (0.0, ("keeps up",)), (1800.0, ("30\u00a0min", "the primary answers"))],
+)
+async def test_overview_tells_how_far_the_replica_is_behind(
+    console: ConsoleSite,
+    monkeypatch: pytest.MonkeyPatch,
+    lag_s: float | None,
+    words: tuple[str, ...],
+) -> None:
+    async def with_replica(*arguments: Any, **options: Any) -> Overview:
+        return replace(await load_overview(*arguments, **options), replica_lag_s=lag_s)
+
+    monkeypatch.setattr("automatch.web.console.overview.load_overview", with_replica)
+    page = await console.clerk(OperatorRole.VIEWER).get("/admin")
+
+    _, title, told = page.text.partition("<dt>Replica</dt>")
+    assert bool(title) is bool(words)
+    assert all(word in told.partition("</div>")[0] for word in words)
 
 
 def failed(console: ConsoleSite, code: str, message: str = "Why.") -> str:

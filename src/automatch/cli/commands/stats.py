@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from automatch.settings import Settings
     from automatch.store.stats import Statistics
+
+_REPLICA_S = 3
+"""How long the replica is waited for."""
 
 
 def show_stats(
@@ -47,9 +51,13 @@ def show_stats(
 
 async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_json: bool) -> None:
     from automatch.cli.output.stats_tables import as_tables
+    from automatch.postgres.addresses import replica_address
+    from automatch.settings.secrets import secrets_of
     from automatch.store import stats
+    from automatch.store.replica import look_at_replica
 
     watching = every_s is not None
+    replica = replica_address(settings, secrets_of(settings))
     async with db_session(settings, "owner", name="automatch-stats") as db:
         with _screen(wanted=watching and not as_json) as screen:
             while True:
@@ -57,6 +65,9 @@ async def _stats(settings: Settings, recent: int, every_s: float | None, *, as_j
                 async with db.connection() as conn:
                     await stats.make_read_only(conn)
                     loaded = await stats.load_statistics(conn, recent=recent)
+                    if replica is not None:
+                        lag_s = await look_at_replica(conn, replica, wait_s=_REPLICA_S)
+                        loaded = replace(loaded, replica=stats.ReplicaStatus(lag_s))
                 if screen is not None:
                     screen.update(in_order(*as_tables(loaded)), refresh=True)
                 elif as_json:

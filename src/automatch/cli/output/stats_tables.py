@@ -62,12 +62,20 @@ def _summary(stats: Statistics) -> Table:
             "jobs processing": queue.processing,
             "oldest waiting, s": seconds(queue.oldest_waiting_s),
             "photos not erased after a minute": stats.photos_not_erased,
+            **_replica(stats),
             "upload to end, average s": seconds(times.average_s),
             "p50 / p95 / p99, s": _percentiles(times),
             "upload to screen, average s": seconds(to_screen.average_s),
             "p50 / p95 / p99 to screen, s": _percentiles(to_screen),
         }
     )
+
+
+def _replica(stats: Statistics) -> dict[str, str]:
+    if stats.replica is None:
+        return {}
+    lag_s = stats.replica.lag_s
+    return {"replica behind, s": "away, the primary answers" if lag_s is None else f"{lag_s:.3f}"}
 
 
 def _percentiles(times: Times) -> str:

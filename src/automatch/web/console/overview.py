@@ -101,6 +101,14 @@ class OverviewPage(ConsolePage):
         """Return a time that is estimated from counts in steps."""
         return as_duration(seconds) if seconds is None else f"about {as_duration(seconds)}"
 
+    @property
+    def replica(self) -> tuple[str, str]:
+        """How far the replica is behind, and what that means."""
+        lag_s = self.now.replica_lag_s
+        if lag_s:
+            return as_duration(lag_s), "behind; the primary answers"
+        return "keeps up", "answers for feeds and photos"
+
     def age(self, since: datetime) -> str:
         """Return how long something is there."""
         return as_duration((self.now.at - since).total_seconds())
@@ -214,7 +222,9 @@ def _mean(times: object) -> float | None:
 async def overview(me: MeDep, services: ServicesDep, range: str = "day") -> Response:  # noqa: A002
     """Show how the installation goes, over an hour, a day or 30 days."""
     name = range if range in RANGES else "day"
-    now = await load_overview(services.db, services.settings, hours=RANGES[name][0])
+    now = await load_overview(
+        services.db, services.settings, reads=services.reads, hours=RANGES[name][0]
+    )
     return show(
         OverviewPage(
             me=me,
