@@ -29,6 +29,7 @@ from automatch.photos.store import (
     Size,
     compare_marks,
     parse_mark,
+    written,
 )
 from automatch.settings.storage import BucketSettings, PhotoSettings
 
@@ -78,8 +79,10 @@ class BucketPhotos:
         raise PhotoMissingError
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        await self._put(f"{path}/{_COPIES['full']}", full)
-        await self._put(f"{path}/{_COPIES['thumb']}", thumb)
+        await written(
+            self._put(f"{path}/{_COPIES['full']}", full),
+            self._put(f"{path}/{_COPIES['thumb']}", thumb),
+        )
 
     async def drop_upload(self, path: str) -> None:
         await self._delete(await self._names(f"{UPLOADS}/{path}"))

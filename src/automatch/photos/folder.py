@@ -25,6 +25,7 @@ from automatch.photos.store import (
     Size,
     compare_marks,
     parse_mark,
+    written,
 )
 from automatch.settings.data_dir import sync_folder
 
@@ -60,8 +61,10 @@ class FolderPhotos:
         return await asyncio.to_thread(self._read, path)
 
     async def put_copies(self, path: str, *, full: bytes, thumb: bytes) -> None:
-        await asyncio.to_thread(self._write, copy_name(path, "full"), full)
-        await asyncio.to_thread(self._write, copy_name(path, "thumb"), thumb)
+        await written(
+            asyncio.to_thread(self._write, copy_name(path, "full"), full),
+            asyncio.to_thread(self._write, copy_name(path, "thumb"), thumb),
+        )
 
     async def drop_upload(self, path: str) -> None:
         if error := await asyncio.to_thread(self._delete, upload_name(path)):

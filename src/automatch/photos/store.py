@@ -7,7 +7,8 @@ lie apart from the copies, so that those left over are found without looking at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Awaitable, Iterable
 from typing import Literal, NamedTuple, Protocol
 from uuid import UUID
 
@@ -42,6 +43,13 @@ def photo_path(face_id: UUID) -> str:
 def type_of_copy(content: bytes) -> str:
     """Return the media type of a copy: thumbnails are WebP, or JPEG if they were made long ago."""
     return "image/webp" if content.startswith(b"RIFF") else "image/jpeg"
+
+
+async def written(*writes: Awaitable[None]) -> None:
+    """Wait for writes that go on at once; each of them has ended when one's error is raised."""
+    for error in await asyncio.gather(*writes, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def parse_mark(text: bytes | None) -> UUID | None:
