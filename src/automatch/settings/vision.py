@@ -48,7 +48,7 @@ class VisionSettings(SettingsGroup):
         description="Minimum sharpness of a face: the variance of the Laplacian of its chip.",
     )
     min_contrast: float = Field(
-        15, ge=0, le=255, description="Minimum contrast of a dark face, light to shade, of 255."
+        20, ge=0, le=255, description="Minimum contrast of a dark face, light to shade, of 255."
     )
     max_brightness: float = Field(
         225, ge=0, le=255, description="Maximum mean brightness of a face, of 255."
