@@ -141,3 +141,15 @@ def test_consents_come_with_their_texts_and_acts_of_operators_without_names(conn
 
 def test_somebody_who_does_not_exist_has_no_export(conn):
     assert export(conn, "00000000-0000-0000-0000-000000000000") == {}
+
+
+def test_membership_and_choices_are_told_once(conn):
+    she = build.a_profile(conn)
+    build.a_face(conn, she)
+
+    told = export(conn, she)
+    assert [len(told[part]) for part in ("memberships", "choices")] == [
+        one(conn, f"select count(*) from automatch.{table} where profile_id = %s", she)
+        for table in ("memberships", "profile_choices")
+    ]
+    assert told["choices"]

@@ -6217,6 +6217,20 @@ create table automatch.shares (
 );
 comment on table automatch.shares is 'Plain text that people see of each other once both have liked, and as long as both do.';
 
+-- Whoever hides reads nothing either: the other does not see them.
+create view automatch.shown_likes as
+select
+    l.profile_id, l.other_profile_id,
+    l.mutual and me.discoverable as mutual,
+    l.told_at is not null and not l.mutual and me.discoverable as was_mutual,
+    s.sentence, s.handle
+from automatch.likes as l
+join public.profiles as me on me.id = l.profile_id
+left join automatch.shares as s on s.profile_id = l.other_profile_id and l.mutual and me.discoverable;
+comment on view automatch.shown_likes is
+    'What a like of profile_id says on their card of the other, which they have to see: whether both do, whether both '
+    'did and the other took it back, and what the other shares while both do.';
+
 create function public.get_share()
 returns table (sentence text, handle text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -7073,19 +7087,15 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
-        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false),
-        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
-        s.sentence, s.handle,
+        l.profile_id is not null, coalesce(l.mutual, false), coalesce(l.was_mutual and e.seen_at is null, false),
+        l.sentence, l.handle,
         m.id is not null and e.seen_at is null
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
-    left join public.profiles as me on me.id = e.profile_id
-    left join automatch.likes as l
+    left join automatch.shown_likes as l
         on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id and m.id is not null
-    -- Whoever hides reads nothing either: the other does not see them.
-    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
     where e.profile_id = (select automatch.uid())
       and (p_before is null or e.place < p_before)
       and (p_after is null or e.position > p_after)
@@ -9691,16 +9701,13 @@ as $$
             case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end as own_face_id,
             automatch.shown_similarity(m.similarity) as shown,
             p.simulated, e.created_at, m.id as last_match_id, e.place, l.profile_id is not null as liked,
-            coalesce(l.mutual and me.discoverable, false) as mutual,
-            coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false)
-                as was_mutual,
-            s.sentence, s.handle, e.seen_at is null as is_new
+            coalesce(l.mutual, false) as mutual, coalesce(l.was_mutual and e.seen_at is null, false) as was_mutual,
+            l.sentence, l.handle, e.seen_at is null as is_new
         from automatch.feed_entries as e
         join public.matches as m on m.id = e.match_id
         join public.profiles as p on p.id = e.other_profile_id
-        join public.profiles as me on me.id = e.profile_id
-        left join automatch.likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
-        left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
+        left join automatch.shown_likes as l
+            on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
         where e.profile_id = (select automatch.uid())
           and (p_show <> 'liked' or l.profile_id is not null)
           and (
@@ -9753,9 +9760,8 @@ as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school, side.face_id, side.own_face_id,
         automatch.shown_similarity(m.similarity), p.simulated, e.created_at, m.id, e.place, l.profile_id is not null,
-        coalesce(l.mutual and me.discoverable, false),
-        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
-        s.sentence, s.handle, e.seen_at is null,
+        coalesce(l.mutual, false), coalesce(l.was_mutual and e.seen_at is null, false), l.sentence, l.handle,
+        e.seen_at is null,
         (select t.quality -> 'eyes' from public.face_embeddings as t
          where t.model = k.model and t.face_id = side.face_id),
         (select t.quality -> 'eyes' from public.face_embeddings as t
@@ -9767,9 +9773,7 @@ as $$
         on e.profile_id = (select automatch.uid()) and e.other_profile_id in (asked.profile_a_id, asked.profile_b_id)
     join public.matches as m on m.id = e.match_id
     join public.profiles as p on p.id = e.other_profile_id
-    join public.profiles as me on me.id = e.profile_id
-    left join automatch.likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
-    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
+    left join automatch.shown_likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
     cross join lateral (
         select
             case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end as face_id,
@@ -10954,11 +10958,10 @@ begin
         where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
     );
     -- As the card says it now, before it goes: it may be what the report is about.
-    select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
-    from automatch.likes as l
-    join automatch.shares as s on s.profile_id = l.other_profile_id
-    join public.profiles as me on me.id = l.profile_id and me.discoverable
-    where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
+    select 'They shared with the reporter: ' || concat_ws(' / ', l.sentence, l.handle) into v_shared
+    from automatch.shown_likes as l
+    where l.profile_id = v_me and l.other_profile_id = p_profile_id and v_shown.face_id is not null
+      and coalesce(l.sentence, l.handle) is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
     if v_case is null then
@@ -12114,23 +12117,6 @@ begin
     join public.consent_texts as t on t.version = c.text_version
     where c.profile_id = p_profile_id
     order by c.id;
-    return query
-    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
-    from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
-    where m.profile_id = p_profile_id
-    union all
-    select 'membership_requests', jsonb_build_object(
-        'school', s.name, 'message', r.message, 'requested_at', r.requested_at, 'refused_at', r.refused_at,
-        'reason', r.reason
-    )
-    from automatch.membership_requests as r join automatch.schools as s on s.id = r.school_id
-    where r.profile_id = p_profile_id
-    union all
-    select 'school_and_gender_choices', jsonb_build_object(
-        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
-    )
-    from automatch.profile_choices as c left join automatch.schools as s on s.id = c.school_id
-    where c.profile_id = p_profile_id;
     -- Where people sign in elsewhere, that server has these.
     if to_regclass('auth.users') is not null then
         return query
@@ -12202,7 +12188,9 @@ as $$
     join automatch.schools as s on s.id = r.school_id
     where r.profile_id = p_profile_id
     union all
-    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
+    select 'choices', jsonb_build_object(
+        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
+    )
     from automatch.profile_choices as c
     left join automatch.schools as s on s.id = c.school_id
     where c.profile_id = p_profile_id

@@ -11,6 +11,20 @@ create table automatch.shares (
 );
 comment on table automatch.shares is 'Plain text that people see of each other once both have liked, and as long as both do.';
 
+-- Whoever hides reads nothing either: the other does not see them.
+create view automatch.shown_likes as
+select
+    l.profile_id, l.other_profile_id,
+    l.mutual and me.discoverable as mutual,
+    l.told_at is not null and not l.mutual and me.discoverable as was_mutual,
+    s.sentence, s.handle
+from automatch.likes as l
+join public.profiles as me on me.id = l.profile_id
+left join automatch.shares as s on s.profile_id = l.other_profile_id and l.mutual and me.discoverable;
+comment on view automatch.shown_likes is
+    'What a like of profile_id says on their card of the other, which they have to see: whether both do, whether both '
+    'did and the other took it back, and what the other shares while both do.';
+
 create function public.get_share()
 returns table (sentence text, handle text) language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

@@ -382,19 +382,15 @@ as $$
         case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end,
         automatch.shown_similarity(m.similarity),
         p.simulated, e.created_at, coalesce(e.match_id, e.last_match_id), e.place,
-        l.profile_id is not null, coalesce(l.mutual and me.discoverable, false),
-        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
-        s.sentence, s.handle,
+        l.profile_id is not null, coalesce(l.mutual, false), coalesce(l.was_mutual and e.seen_at is null, false),
+        l.sentence, l.handle,
         m.id is not null and e.seen_at is null
     from automatch.feed_entries as e
     left join public.matches as m
         on m.id = e.match_id and automatch.may_see(e.profile_id, e.other_profile_id)
     left join public.profiles as p on p.id = e.other_profile_id and m.id is not null
-    left join public.profiles as me on me.id = e.profile_id
-    left join automatch.likes as l
+    left join automatch.shown_likes as l
         on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id and m.id is not null
-    -- Whoever hides reads nothing either: the other does not see them.
-    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
     where e.profile_id = (select automatch.uid())
       and (p_before is null or e.place < p_before)
       and (p_after is null or e.position > p_after)

@@ -90,16 +90,13 @@ as $$
             case when m.profile_a_id = e.other_profile_id then m.face_b_id else m.face_a_id end as own_face_id,
             automatch.shown_similarity(m.similarity) as shown,
             p.simulated, e.created_at, m.id as last_match_id, e.place, l.profile_id is not null as liked,
-            coalesce(l.mutual and me.discoverable, false) as mutual,
-            coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false)
-                as was_mutual,
-            s.sentence, s.handle, e.seen_at is null as is_new
+            coalesce(l.mutual, false) as mutual, coalesce(l.was_mutual and e.seen_at is null, false) as was_mutual,
+            l.sentence, l.handle, e.seen_at is null as is_new
         from automatch.feed_entries as e
         join public.matches as m on m.id = e.match_id
         join public.profiles as p on p.id = e.other_profile_id
-        join public.profiles as me on me.id = e.profile_id
-        left join automatch.likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
-        left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
+        left join automatch.shown_likes as l
+            on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
         where e.profile_id = (select automatch.uid())
           and (p_show <> 'liked' or l.profile_id is not null)
           and (
@@ -152,9 +149,8 @@ as $$
     select
         e.position, m.id, e.other_profile_id, p.name, p.school, side.face_id, side.own_face_id,
         automatch.shown_similarity(m.similarity), p.simulated, e.created_at, m.id, e.place, l.profile_id is not null,
-        coalesce(l.mutual and me.discoverable, false),
-        coalesce(l.told_at is not null and not l.mutual and me.discoverable and e.seen_at is null, false),
-        s.sentence, s.handle, e.seen_at is null,
+        coalesce(l.mutual, false), coalesce(l.was_mutual and e.seen_at is null, false), l.sentence, l.handle,
+        e.seen_at is null,
         (select t.quality -> 'eyes' from public.face_embeddings as t
          where t.model = k.model and t.face_id = side.face_id),
         (select t.quality -> 'eyes' from public.face_embeddings as t
@@ -166,9 +162,7 @@ as $$
         on e.profile_id = (select automatch.uid()) and e.other_profile_id in (asked.profile_a_id, asked.profile_b_id)
     join public.matches as m on m.id = e.match_id
     join public.profiles as p on p.id = e.other_profile_id
-    join public.profiles as me on me.id = e.profile_id
-    left join automatch.likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
-    left join automatch.shares as s on s.profile_id = e.other_profile_id and l.mutual and me.discoverable
+    left join automatch.shown_likes as l on l.profile_id = e.profile_id and l.other_profile_id = e.other_profile_id
     cross join lateral (
         select
             case when m.profile_a_id = e.other_profile_id then m.face_a_id else m.face_b_id end as face_id,

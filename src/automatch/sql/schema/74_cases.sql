@@ -259,11 +259,10 @@ begin
         where e.profile_id = v_me and e.other_profile_id = p_profile_id and e.match_id is not null
     );
     -- As the card says it now, before it goes: it may be what the report is about.
-    select 'They shared with the reporter: ' || concat_ws(' / ', s.sentence, s.handle) into v_shared
-    from automatch.likes as l
-    join automatch.shares as s on s.profile_id = l.other_profile_id
-    join public.profiles as me on me.id = l.profile_id and me.discoverable
-    where l.profile_id = v_me and l.other_profile_id = p_profile_id and l.mutual and v_shown.face_id is not null;
+    select 'They shared with the reporter: ' || concat_ws(' / ', l.sentence, l.handle) into v_shared
+    from automatch.shown_likes as l
+    where l.profile_id = v_me and l.other_profile_id = p_profile_id and v_shown.face_id is not null
+      and coalesce(l.sentence, l.handle) is not null;
     select c.id into v_case from automatch.cases as c
     where c.reporter_id = v_me and c.profile_id = p_profile_id and c.reason = p_reason and c.state <> 'decided';
     if v_case is null then

@@ -29,23 +29,6 @@ begin
     join public.consent_texts as t on t.version = c.text_version
     where c.profile_id = p_profile_id
     order by c.id;
-    return query
-    select 'memberships', jsonb_build_object('school', s.name, 'proof', m.proof, 'proven_at', m.proven_at)
-    from automatch.memberships as m join automatch.schools as s on s.id = m.school_id
-    where m.profile_id = p_profile_id
-    union all
-    select 'membership_requests', jsonb_build_object(
-        'school', s.name, 'message', r.message, 'requested_at', r.requested_at, 'refused_at', r.refused_at,
-        'reason', r.reason
-    )
-    from automatch.membership_requests as r join automatch.schools as s on s.id = r.school_id
-    where r.profile_id = p_profile_id
-    union all
-    select 'school_and_gender_choices', jsonb_build_object(
-        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
-    )
-    from automatch.profile_choices as c left join automatch.schools as s on s.id = c.school_id
-    where c.profile_id = p_profile_id;
     -- Where people sign in elsewhere, that server has these.
     if to_regclass('auth.users') is not null then
         return query
@@ -117,7 +100,9 @@ as $$
     join automatch.schools as s on s.id = r.school_id
     where r.profile_id = p_profile_id
     union all
-    select 'choices', jsonb_build_object('school', s.name, 'gender', c.gender, 'created_at', c.chosen_at)
+    select 'choices', jsonb_build_object(
+        'school', s.name, 'gender', c.gender, 'created_at', c.chosen_at, 'counted', c.counted
+    )
     from automatch.profile_choices as c
     left join automatch.schools as s on s.id = c.school_id
     where c.profile_id = p_profile_id
