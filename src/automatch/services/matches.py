@@ -96,7 +96,7 @@ async def load_feed_overview(
     max_matches: int,
     max_jobs: int,
 ) -> FeedOverview:
-    """Return what the feed page shows.
+    """Return what the feed page shows; with no match at most what an empty one does.
 
     Raises:
         ProfileNotFoundError: the account was deleted while its token lives on.
@@ -106,7 +106,9 @@ async def load_feed_overview(
         explain = any(needs_explanation(job) for job in own_jobs)
         # The position is read first: what arrives in between comes again with the stream.
         position = await feed.load_feed_position(conn)
-        entries = await feed.list_matches(conn, order, after=after, limit=max_matches + 1)
+        entries: list[FeedEntry] = []
+        if max_matches:
+            entries = await feed.list_matches(conn, order, after=after, limit=max_matches + 1)
         has_more = len(entries) > max_matches
         entries = entries[:max_matches]
         overview = FeedOverview(
@@ -115,7 +117,7 @@ async def load_feed_overview(
             entries=entries,
             next_place=_place(entries[-1]) if has_more else None,
             position=position,
-            new_count=len(await feed.list_new_matches(conn)),
+            new_count=len(await feed.list_new_matches(conn)) if max_matches else 0,
             faces=await faces.list_faces(conn),
             jobs=own_jobs,
             pool=await jobs.load_pool(conn) if explain else None,

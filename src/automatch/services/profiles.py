@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from automatch.errors.request import InputInvalidError, NotFoundError
@@ -55,35 +56,46 @@ class ProfileShown:
 
     profile: Profile
     consent: Consent
-    consents: list[ConsentRecord]
+    consents: list[ConsentRecord] = field(default_factory=list)
     """All that were given and withdrawn, newest first."""
-    membership: Membership | None
-    photo: Face | None
+    membership: Membership | None = None
+    photo: Face | None = None
     """The newest one that others can be shown."""
-    share: Share
-    hidden_people: list[HiddenPerson]
-    views: PhotoViewCounts
-    weeks: list[PhotoViewsOfWeek]
+    share: Share = field(default_factory=Share)
+    hidden_people: list[HiddenPerson] = field(default_factory=list)
+    views: PhotoViewCounts = field(default_factory=lambda: PhotoViewCounts("0", "0", 0))
+    weeks: list[PhotoViewsOfWeek] = field(default_factory=list)
 
 
-async def load_shown(db: Database, claims: Claims, languages: Sequence[str] = ()) -> ProfileShown:
-    """Return what the profile pages of a person show, in the first of these languages.
+async def _load_photo(conn: Connection) -> Face | None:
+    own_faces = await faces.list_faces(conn)
+    return next((face for face in own_faces if face.embedding_model), None)
+
+
+_PARTS: dict[str, Callable[[Connection], Awaitable[Any]]] = {
+    "consents": profiles.list_consents,
+    "membership": schools.load_membership,
+    "photo": _load_photo,
+    "share": feed.load_share,
+    "hidden_people": feed.list_hidden,
+    "views": photo_views.count_views,
+    "weeks": photo_views.list_weeks,
+}
+
+
+async def load_shown(
+    db: Database, claims: Claims, parts: Collection[str], languages: Sequence[str] = ()
+) -> ProfileShown:
+    """Return profile and consent of a person, in the first of these languages, and some *parts*.
 
     Raises:
         ProfileNotFoundError: the account was deleted while its token lives on.
     """
     async with db.as_user(claims) as conn:
-        own_faces = await faces.list_faces(conn)
         return ProfileShown(
             profile=await profiles.load_profile(conn),
             consent=await profiles.load_consent(conn, languages),
-            consents=await profiles.list_consents(conn),
-            membership=await schools.load_membership(conn),
-            photo=next((face for face in own_faces if face.embedding_model), None),
-            share=await feed.load_share(conn),
-            hidden_people=await feed.list_hidden(conn),
-            views=await photo_views.count_views(conn),
-            weeks=await photo_views.list_weeks(conn),
+            **{part: await _PARTS[part](conn) for part in parts},
         )
 
 

@@ -104,7 +104,7 @@ async def live() -> Response:
 @declare(Access.PAGE_COOKIE, limits=(Limit.FEED,))
 async def state(caller: CallerDep, services: ServicesDep) -> Response:
     """Tell an open page without a card why it has none."""
-    page = await _feed_page(caller, services, order=FeedOrder(), after=None)
+    page = await _feed_page(caller, services, order=FeedOrder(), after=None, max_cards=0)
     waiting = page.waiting.kind if page.waiting else ""
     return JSONResponse({"waiting": waiting, "html": render_empty(templates(), page.empty)})
 
@@ -115,6 +115,7 @@ async def _feed_page(
     *,
     order: FeedOrder,
     after: FeedPlace | None,
+    max_cards: int = _CARDS,
 ) -> FeedPage:
     overview = await load_feed_overview(
         services.reads,
@@ -122,7 +123,7 @@ async def _feed_page(
         caller.claims,
         order=order,
         after=after,
-        max_matches=_CARDS,
+        max_matches=max_cards,
         max_jobs=_JOBS,
     )
     consent = overview.consent

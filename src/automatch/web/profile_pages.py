@@ -179,7 +179,7 @@ async def _show(
     languages: Sequence[str] = (),
     refused: RequestError | None = None,
 ) -> Response:
-    shown = await load_shown(services.db, caller.claims, languages)
+    shown = await load_shown(services.db, caller.claims, kind.shows, languages)
     if not shown.profile.is_complete:
         return go_to("/onboarding")
     page = kind(

@@ -19,6 +19,8 @@ class ProfilePage(Page):
     """All subjects, each a row with how it is now."""
 
     template: ClassVar[str] = "profile.html"
+    shows: ClassVar[tuple[str, ...]] = ("membership", "photo", "share", "hidden_people", "views")
+    """What `load_shown` loads for it."""
     section: ClassVar[str] = "profile"
     title: str = text_field("Your profile")
     signed_in: bool = True
@@ -80,6 +82,7 @@ class CardPreviewPage(ProfilePage):
     """What others see of the person."""
 
     template: ClassVar[str] = "profile_card.html"
+    shows: ClassVar[tuple[str, ...]] = ("photo", "share")
     title: str = text_field("How others see you")
 
 
@@ -88,6 +91,7 @@ class VisibilityPage(ProfilePage):
     """Whether others find the person, and what hiding does."""
 
     template: ClassVar[str] = "profile_visibility.html"
+    shows: ClassVar[tuple[str, ...]] = ("membership",)
     title: str = text_field("Being found")
 
 
@@ -96,6 +100,7 @@ class HiddenPeoplePage(ProfilePage):
     """Whom the person blocked or dismissed."""
 
     template: ClassVar[str] = "profile_hidden.html"
+    shows: ClassVar[tuple[str, ...]] = ("hidden_people",)
     title: str = text_field("Hidden people")
 
 
@@ -104,6 +109,7 @@ class PhotoViewsPage(ProfilePage):
     """How many people saw the person's photos."""
 
     template: ClassVar[str] = "profile_views.html"
+    shows: ClassVar[tuple[str, ...]] = ("views", "weeks")
     title: str = text_field("Who saw your photos")
 
 
@@ -112,6 +118,7 @@ class LanguagePage(ProfilePage):
     """The language of the person's pages and mails."""
 
     template: ClassVar[str] = "profile_language.html"
+    shows: ClassVar[tuple[str, ...]] = ()
     title: str = text_field("Language")
 
 
@@ -120,6 +127,7 @@ class ConsentPage(ProfilePage):
     """What the person agreed to, with its text, or is asked to agree to."""
 
     template: ClassVar[str] = "profile_consent.html"
+    shows: ClassVar[tuple[str, ...]] = ("consents",)
     title: str = text_field("Your consent")
 
 
