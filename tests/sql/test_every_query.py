@@ -81,10 +81,13 @@ def test_every_call_names_a_function_and_its_parameters(conn: psycopg.Connection
 
 def test_every_named_statement_fits_the_schema(database: Database) -> None:
     files = sorted((SQL_FOLDER / "queries").glob("*.sql"))
+    # tests/citus runs these, where there is what they need.
+    files.remove(SQL_FOLDER / "queries" / "citus.sql")
 
     with psycopg.connect(database.owner) as conn:
         # What pg_cron and pg_net bring where they are installed.
         conn.execute(CRON_AND_NET)
+        conn.execute("select automatch.begin_index_copy(0)")
         conn.commit()
         misfits = [misfit for path in files for misfit in _misfits(conn, path)]
 

@@ -285,6 +285,7 @@ async def _apply(connection: psycopg.AsyncConnection, file: _File) -> None:
         # As the Supabase CLI does: no file depends on what another one set.
         await connection.execute(_SQL["reset"])
         async with connection.transaction():
+            await connection.execute(_SQL["keep_functions_here"])
             await connection.execute(_SQL["bound_lock_wait"])
             if isinstance(file, _Migration):
                 # First, so that a CLI that applies the same file at the same time collides early.

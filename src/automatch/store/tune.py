@@ -20,6 +20,7 @@ from psycopg.rows import class_row
 
 from automatch.sql.statements import load
 from automatch.store.database import Connection, translate_errors
+from automatch.store.model_changes import read_active_model
 
 _SQL = load("tune")
 
@@ -115,7 +116,8 @@ async def list_indexes(conn: Connection) -> list[GroupIndex]:
 async def time_searches(conn: Connection, school: str, gender: str, count: int) -> list[float]:
     """Return the seconds that searches of a group take, for people who would search it."""
     group = {"school": school, "gender": gender}
-    cursor = await conn.execute(_SQL["samples"], {**group, "count": count})
+    model = await read_active_model(conn)
+    cursor = await conn.execute(_SQL["samples"], {**group, "model": model, "count": count})
     times = []
     for (embedding,) in await cursor.fetchall():
         began = time.perf_counter()

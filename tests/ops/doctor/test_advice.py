@@ -614,6 +614,8 @@ async def group_without_an_index(place: Place) -> None:
         a_face(conn, a_profile(conn), unit(1))
 
 
+broken_by("search.shards", "select automatch.begin_index_copy(0)")
+
 _GUIDE = (
     "select cron.schedule('process-match-jobs', '{schedule}', $$select"
     " net.http_post(url := '{url}', headers :="

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from automatch.cli.commands import distribution
 from automatch.cli.options import Home
 from automatch.cli.output.echo import echo
 from automatch.errors.store import DatabaseUnavailableError
@@ -16,6 +17,8 @@ from automatch.postgres.addresses import Role
 _SUPABASE_FOLDER = Path("supabase", "migrations")
 
 app = typer.Typer(help="The database itself.\n\nExample: `automatch db url`", no_args_is_help=True)
+app.command()(distribution.distribute)
+app.command()(distribution.gather)
 
 
 @app.command()

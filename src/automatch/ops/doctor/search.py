@@ -17,7 +17,7 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
-from automatch.store import thresholds, tune
+from automatch.store import distribution, thresholds, tune
 from automatch.store.search import read_recall
 from automatch.store.server_check import is_vector_too_old
 
@@ -117,6 +117,31 @@ async def _large_groups(context: CheckContext) -> Result:
     return ok(f"Every group with at least {settings.index_from} faces has an index.")
 
 
+async def _shards(context: CheckContext) -> Result:
+    state = await distribution.read_state(context.database)
+    if state.next_is_distributed is not None:
+        command = "distribute" if state.next_is_distributed else "gather"
+        return warn(
+            "Copying the faces to another place was interrupted.", f"automatch db {command}"
+        )
+    if not state.is_distributed:
+        return ok("The faces that can be found are on one server.")
+    away = await distribution.list_away(context.database)
+    if away:
+        return fail(
+            f"Machines of the cluster do not answer: {abbreviate([str(one) for one in away])}. "
+            "Nobody at the schools whose faces they hold is found.",
+            "Start Postgres there, and let the coordinator connect to it.",
+        )
+    if await distribution.is_planned_for_one_server(context.database):
+        return fail(
+            "Searches are planned as for one server, and fail in the cluster.",
+            "automatch db distribute",
+        )
+    nodes = await distribution.list_nodes(context.database)
+    return ok(f"The faces that can be found are in shards on {len(nodes)} machines.")
+
+
 async def _threshold(context: CheckContext) -> Result:
     now = await context.one(_Settings, _SQL["settings"])
     if _MIN_THRESHOLD <= now.threshold <= _MAX_THRESHOLD:
@@ -145,5 +170,6 @@ CHECKS = [
     Check("search.faces", "The faces that can be found are complete", _face_index),
     Check("search.recall", "Searches miss no one", _recall),
     Check("search.groups", "Large groups have an index", _large_groups),
+    Check("search.shards", "The machines of the cluster answer", _shards),
     Check("search.threshold", "The threshold is sensible", _threshold),
 ]

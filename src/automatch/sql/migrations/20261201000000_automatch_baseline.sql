@@ -2159,8 +2159,6 @@ as $$
 declare
     v_dimensions integer;
     v_embeddings text := format('public.%I', 'face_embeddings_' || p_model);
-    v_index text := format('public.%I', 'face_index_' || p_model);
-    v_part text;
 begin
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if not found then
@@ -2178,23 +2176,11 @@ begin
         'alter table %s add constraint embedding_has_the_dimensions check (vector_dims(embedding) = %s)',
         v_embeddings, v_dimensions
     );
-    execute format(
-        'create table %s (like public.face_index including defaults including constraints including storage) '
-        'partition by hash (school)', v_index
-    );
-    for i in 0..15 loop
-        v_part := format('public.%I', format('face_index_%s_%s', p_model, i));
-        execute format(
-            'create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i
-        );
-        perform automatch.apply_table_rules(v_part::regclass);
-    end loop;
     -- A partition does not take this from its parent.
-    execute format('alter table %s alter column embedding set statistics 0', v_index);
     execute format('alter table %s alter column embedding set statistics 0', v_embeddings);
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
-    execute format('alter table public.face_index attach partition %s for values in (%L)', v_index, p_model);
-    perform automatch.apply_table_rules(v_embeddings::regclass), automatch.apply_table_rules(v_index::regclass);
+    perform automatch.apply_table_rules(v_embeddings::regclass);
+    perform automatch.add_index_partition('face_index', p_model, not automatch.is_distributed());
 end
 $$;
 comment on function automatch.add_model_partitions(text) is
@@ -2338,6 +2324,33 @@ comment on table public.face_index is
     'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
     'face_embeddings. The partition of a model is partitioned by hash of the school.';
 
+create function automatch.add_index_partition(p_table text, p_model text, p_by_school boolean)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_index text := format('public.%I', p_table || '_' || p_model);
+    v_part text;
+begin
+    execute format(
+        'create table %s (like public.face_index including defaults including constraints including storage) %s',
+        v_index, case when p_by_school then 'partition by hash (school)' end
+    );
+    for i in 0..15 loop
+        exit when not p_by_school;
+        v_part := format('public.%I', format('%s_%s_%s', p_table, p_model, i));
+        execute format(
+            'create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i
+        );
+        perform automatch.apply_table_rules(v_part::regclass);
+    end loop;
+    execute format('alter table %s alter column embedding set statistics 0', v_index);
+    execute format('alter table public.%I attach partition %s for values in (%L)', p_table, v_index, p_model);
+    perform automatch.apply_table_rules(v_index::regclass);
+end
+$$;
+comment on function automatch.add_index_partition(text, text, boolean) is
+    'Make the partition of a model of a search copy; p_by_school: with 16 parts of its own, which shards are instead.';
+
 create view automatch.findable_faces with (security_invoker = true) as
 select e.model, p.school, p.gender, f.id as face_id, p.id as profile_id, e.embedding
 from public.face_embeddings as e
@@ -2359,35 +2372,67 @@ create function automatch.index_faces(p_face_ids uuid[], p_model text default nu
 returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 set join_collapse_limit = 1 set enable_seqscan = off set enable_indexscan = off
 as $$
+declare
+    v_active constant text := public.active_embedding_model();
+    v_version constant xid8 := pg_current_xact_id();
+    v_face record;
 begin
-    insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
-    select pg_current_xact_id(), f.face_id, f.profile_id, f.model, f.school, f.gender, f.embedding::halfvec
-    from automatch.findable_faces as f
-    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
-    on conflict (model, school, gender, face_id) do update
-        set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
-    -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
-    -- nothing": a check that is under way may have read the embedding before this one.
-    insert into automatch.duplicate_checks (face_id)
-    select f.face_id
-    from automatch.findable_faces as f
-    join public.embedding_models as m on m.id = f.model and m.active
-    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
-    on conflict (face_id) do update set queued_at = excluded.queued_at;
+    -- Row by row: a sharded Postgres sends each straight to its shard, and would plan a join as one of all shards.
+    for v_face in
+        select f.* from automatch.findable_faces as f
+        where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    loop
+        insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
+        values (
+            v_version, v_face.face_id, v_face.profile_id, v_face.model, v_face.school, v_face.gender,
+            v_face.embedding::halfvec
+        )
+        on conflict (model, school, gender, face_id) do update
+            set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
+        -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
+        -- nothing": a check that is under way may have read the embedding before this one.
+        if v_face.model = v_active then
+            insert into automatch.duplicate_checks (face_id) values (v_face.face_id)
+            on conflict (face_id) do update set queued_at = excluded.queued_at;
+        end if;
+    end loop;
 end
 $$;
 comment on function automatch.index_faces(uuid[], text) is
     'Put those of the faces that can be found into the search copy, for one model or for all.';
 
 create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
-returns void language sql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
+begin
     delete from public.face_index as i
-    where i.model = any (array(select m.id from public.embedding_models as m))
-      and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids)
+    where i.model = any (v_models) and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids);
+end
 $$;
 comment on function automatch.unindex_faces(text, text, uuid[]) is
     'Take faces out of the search copy of one school and gender, for all models.';
+
+create function automatch.rename_index_school(p_school text, p_name text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
+    v_version constant xid8 := pg_current_xact_id();
+begin
+    -- Not "update": under another name the rows may belong on another machine.
+    with moved as (
+        delete from public.face_index as i
+        where i.model = any (v_models) and i.school = p_school and i.gender = any (array['male', 'female'])
+        returning i.face_id, i.profile_id, i.model, i.gender, i.embedding
+    )
+    insert into public.face_index (version, face_id, profile_id, model, school, gender, embedding)
+    select v_version, m.face_id, m.profile_id, m.model, p_name, m.gender, m.embedding from moved as m;
+end
+$$;
+comment on function automatch.rename_index_school(text, text) is
+    'Write another name for a school into the search copy.';
 
 create function automatch.faces_removed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -3303,6 +3348,127 @@ comment on function public.list_photo_views() is
     'How many people were shown photos of the caller in each week, and on how many days operators were; newest first.';
 comment on function public.count_photo_views() is
     'How many people were shown photos of the caller in 7 and in 30 days, and on how many of these days operators were.';
+
+-- 27_distribution.sql
+
+-- The search copy spread over the machines of a Citus cluster, by school.
+
+create function automatch.is_distributed(p_table text default 'public.face_index')
+returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_distributed boolean := false;
+begin
+    if to_regclass('pg_catalog.pg_dist_partition') is not null then
+        execute 'select exists (select from pg_catalog.pg_dist_partition as p where p.logicalrelid = $1)'
+        into v_is_distributed using to_regclass(p_table);
+    end if;
+    return v_is_distributed;
+end
+$$;
+comment on function automatch.is_distributed(text) is 'Whether the rows of a table lie in shards, on whatever machine.';
+
+create function automatch.settled_before()
+returns xid8 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_xmin xid8 := pg_snapshot_xmin(pg_current_snapshot());
+    v_epoch numeric;
+    v_behind bigint;
+begin
+    if not automatch.is_distributed() then
+        return v_xmin;
+    end if;
+    -- A transaction ends here before its rows appear on other machines, and keeps the lock of its id until they have.
+    select max((v_xmin::text::numeric - l.transactionid::text::numeric)::bigint & 4294967295) into v_behind
+    from pg_locks as l
+    where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted
+      and ((v_xmin::text::numeric - l.transactionid::text::numeric)::bigint & 4294967295) < 2147483648;
+    return (v_xmin::text::numeric - coalesce(v_behind, 0))::text::xid8;
+end
+$$;
+comment on function automatch.settled_before() is
+    'The rows of every transaction before this one are there to be read, on every machine, or never will be.';
+
+create function automatch.set_search_plans()
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_function regprocedure;
+begin
+    -- Citus cannot plan for parameters that it does not know, here or in whatever these call.
+    for v_function in
+        select p.oid from pg_proc as p
+        where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
+          and p.proname = any (array[
+              'find_candidates', 'read_search_group', 'rank_candidates', 'store_face_embeddings'
+          ])
+    loop
+        execute format(
+            'alter function %s set plan_cache_mode = %s', v_function,
+            case when automatch.is_distributed() then 'auto' else 'force_generic_plan' end
+        );
+    end loop;
+end
+$$;
+comment on function automatch.set_search_plans() is
+    'Plan searches once for all parameters, or anew for each where face_index lies in shards.';
+
+create function automatch.begin_index_copy(p_shards integer)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+begin
+    if to_regclass('public.face_index_next') is not null then
+        return;
+    end if;
+    create table public.face_index_next (
+        like public.face_index including defaults including constraints including storage including indexes
+    ) partition by list (model);
+    -- Citus copies this to the shards, and refuses it afterwards.
+    alter table public.face_index_next alter column embedding set statistics 0;
+    perform automatch.apply_table_rules('public.face_index_next');
+    if p_shards > 0 then
+        execute 'select pg_catalog.create_distributed_table($1, $2, shard_count => $3, colocate_with => $4)'
+        using 'public.face_index_next'::regclass, 'school', p_shards, 'none';
+    end if;
+    perform automatch.add_index_partition('face_index_next', m.id, p_shards = 0)
+    from public.embedding_models as m
+    where to_regclass(format('public.%I', 'face_index_' || m.id)) is not null;
+end
+$$;
+comment on function automatch.begin_index_copy(integer) is
+    'Make an empty search copy beside the one in use, spread over so many shards, or over none.';
+
+create function automatch.swap_index_copy(p_actor text default null)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_comment constant text := obj_description('public.face_index'::regclass, 'pg_class');
+    v_table record;
+begin
+    drop table public.face_index;
+    for v_table in
+        select c.relname as name, replace(c.relname, 'face_index_next', 'face_index') as new_name,
+            x.relname as index_name
+        from pg_partition_tree('public.face_index_next') as t
+        join pg_class as c on c.oid = t.relid
+        join pg_index as i on i.indrelid = c.oid and i.indisprimary
+        join pg_class as x on x.oid = i.indexrelid
+        order by t.level
+    loop
+        execute format('alter table public.%I rename to %I', v_table.name, v_table.new_name);
+        execute format('alter index public.%I rename to %I', v_table.index_name, left(v_table.new_name, 58) || '_pkey');
+    end loop;
+    execute format('comment on table public.face_index is %L', v_comment);
+    perform automatch.apply_table_rules(t.relid) from pg_partition_tree('public.face_index') as t where t.level <= 1;
+    -- They went with the rows.
+    delete from automatch.group_indexes;
+    perform automatch.set_search_plans();
+    perform automatch.audit(p_actor, case when automatch.is_distributed() then 'distribute' else 'gather' end, '{}');
+end
+$$;
+comment on function automatch.swap_index_copy(text) is
+    'Search in the other copy from now on, and delete the one before. The caller has locked it, and both are equal.';
 
 -- 30_match_jobs.sql
 
@@ -5196,8 +5362,8 @@ create function automatch.find_candidates(
 )
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us). A sharded
--- Postgres needs it reset, here and wherever else it is set.
+-- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us).
+-- set_search_plans() takes it away where Citus could not plan.
 set plan_cache_mode = force_generic_plan
 set jit = off
 set max_parallel_workers_per_gather = 0
@@ -5342,8 +5508,10 @@ declare
     -- transaction that exists now existed then: when there are as many as the reader has, they are the same
     -- ones, and all others are returned.
     v_known xid8 := coalesce(p_snapshot_xmin, '0');
-    -- Rows of a restored database may name transactions that this server has not reached.
-    v_next xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    -- Rows of a restored database may name transactions that this server has not reached. Those of another machine
+    -- may be newer than the snapshot.
+    v_next xid8 := case when automatch.is_distributed() then '18446744073709551615'
+                        else pg_snapshot_xmax(pg_current_snapshot()) end;
     v_own xid8 := pg_current_xact_id_if_assigned();
 begin
     if p_snapshot_xmin is null and p_max_faces < (
@@ -5356,7 +5524,7 @@ begin
     ) then
         return;
     end if;
-    snapshot_xmin := pg_snapshot_xmin(pg_current_snapshot());
+    snapshot_xmin := automatch.settled_before();
     select
         count(*) filter (where i.version < v_known),
         coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.version >= v_known), ''),
@@ -5503,26 +5671,32 @@ returns table (
     school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint, audits bigint,
     recall double precision
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select g.school, g.gender, g.faces, x.index_name, x.ready,
-        pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
-    from (
-        select i.school, i.gender, count(*) as faces
-        from public.face_index as i
-        join public.embedding_models as m on m.id = i.model and m.active
-        group by i.school, i.gender
-        order by count(*) desc, i.school, i.gender
-        limit p_limit
-    ) as g
-    left join automatch.group_indexes as x
-        on x.model = public.active_embedding_model() and x.school = g.school and x.gender = g.gender
-    left join lateral (
-        select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
-        from automatch.search_audits as s
-        where s.school = g.school and s.gender = g.gender
-    ) as a on true
-    order by g.faces desc, g.school, g.gender
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+begin
+    return query
+        with groups as materialized (
+            select i.school, i.gender, count(*) as faces
+            from public.face_index as i
+            where i.model = v_model
+            group by i.school, i.gender
+            order by count(*) desc, i.school, i.gender
+            limit p_limit
+        )
+        select g.school, g.gender, g.faces, x.index_name, x.ready,
+            pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
+        from groups as g
+        left join automatch.group_indexes as x on x.model = v_model and x.school = g.school and x.gender = g.gender
+        left join lateral (
+            select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
+            from automatch.search_audits as s
+            where s.school = g.school and s.gender = g.gender
+        ) as a on true
+        order by g.faces desc, g.school, g.gender;
+end
 $$;
 comment on function automatch.list_search_groups(integer) is 'The largest groups, how they are searched, and their recall.';
 
@@ -5546,35 +5720,49 @@ comment on function automatch.roughly(bigint) is
 
 create function public.match_pool()
 returns table (school integer, other_gender integer, findable integer, hidden integer, threshold double precision)
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select
-        automatch.roughly((
-            select count(*) from public.profiles as p
-            where me.admitted and p.school = me.school and p.profile_type = 'user'
-        )),
-        automatch.roughly((
-            select count(*) from public.profiles as p
-            where me.admitted and p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
-        )),
+#variable_conflict use_column
+declare
+    v_me public.profiles;
+    v_model constant text := public.active_embedding_model();
+    v_wanted text;
+    v_hidden uuid[];
+    v_findable bigint := 0;
+begin
+    select p.* into v_me from public.profiles as p where p.id = automatch.uid();
+    if not found then
+        return;
+    end if;
+    if v_me.admitted then
+        v_wanted := case v_me.gender when 'male' then 'female' when 'female' then 'male' end;
         -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
         -- learns that they were blocked.
-        automatch.roughly((
-            select count(distinct i.profile_id) from public.face_index as i
-            where me.admitted and i.model = public.active_embedding_model() and i.school = me.school
-              and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
-              and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
-        )),
-        (
-            select count(*)::integer from (
-                select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = me.id
-                union
-                select d.other_profile_id from public.match_dismissals as d where d.profile_id = me.id
-            ) as own
-        ),
-        (select s.threshold from public.match_settings as s)
-    from public.profiles as me
-    where me.id = (select automatch.uid())
+        v_hidden := array(select automatch.excluded_profile_ids(v_me.id));
+        select count(distinct i.profile_id) into v_findable
+        from public.face_index as i
+        where i.model = v_model and i.school = v_me.school and i.gender = v_wanted and i.profile_id <> all (v_hidden);
+    end if;
+    return query
+        select
+            automatch.roughly((
+                select count(*) from public.profiles as p
+                where v_me.admitted and p.school = v_me.school and p.profile_type = 'user'
+            )),
+            automatch.roughly((
+                select count(*) from public.profiles as p
+                where v_me.admitted and p.school = v_me.school and p.profile_type = 'user' and p.gender <> v_me.gender
+            )),
+            automatch.roughly(v_findable),
+            (
+                select count(*)::integer from (
+                    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = v_me.id
+                    union
+                    select d.other_profile_id from public.match_dismissals as d where d.profile_id = v_me.id
+                ) as own
+            ),
+            (select s.threshold from public.match_settings as s);
+end
 $$;
 comment on function public.match_pool() is
     'Among how many people the caller is searched for, roughly: of their school, of the opposite gender, '
@@ -5771,23 +5959,32 @@ create function automatch.comparable_people(p_simulated boolean)
 returns table (
     profile_id uuid, face_id uuid, school text, gender text, half smallint, place bigint, women bigint, men bigint
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- One photo a person: somebody with many would count as many.
-    with people as (
-        select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
-        from public.face_index as i
-        join public.embedding_models as m on m.id = i.model and m.active
-        join public.profiles as p on p.id = i.profile_id
-        where p_simulated or not p.simulated
-        order by i.profile_id, i.face_id
-    )
-    select
-        p.profile_id, p.face_id, p.school, p.gender, (uuid_hash(p.profile_id) & 1)::smallint,
-        row_number() over (partition by p.school, p.gender order by p.profile_id) - 1,
-        count(*) filter (where p.gender = 'female') over (partition by p.school),
-        count(*) filter (where p.gender = 'male') over (partition by p.school)
-    from people as p
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+begin
+    return query
+        -- One photo a person: somebody with many would count as many.
+        with first_photos as materialized (
+            select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
+            from public.face_index as i
+            where i.model = v_model
+            order by i.profile_id, i.face_id
+        ),
+        people as (
+            select i.* from first_photos as i
+            join public.profiles as p on p.id = i.profile_id
+            where p_simulated or not p.simulated
+        )
+        select
+            p.profile_id, p.face_id, p.school, p.gender, (uuid_hash(p.profile_id) & 1)::smallint,
+            row_number() over (partition by p.school, p.gender order by p.profile_id) - 1,
+            count(*) filter (where p.gender = 'female') over (partition by p.school),
+            count(*) filter (where p.gender = 'male') over (partition by p.school)
+        from people as p;
+end
 $$;
 comment on function automatch.comparable_people(boolean) is
     'Who can be found, once each: with their number in their school and gender, and a half of all people.';
@@ -8260,17 +8457,30 @@ comment on function automatch.find_absent_lookalikes(text, vector, uuid, text, t
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    select d.profile_id, d.u
+declare
+    v_asked record;
+begin
+    select f.model, f.embedding, p.id, p.school, p.gender into v_asked
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
     join public.profiles as p on p.id = o.profile_id and not p.simulated
-    join public.face_index as i
-        on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
-    cross join lateral automatch.find_lookalike_accounts(m.id, f.embedding, p.id, p.school, p.gender, p_count) as d
-    where m.active
+    where m.active;
+    if not exists (
+        select from public.face_index as i
+        where i.model = v_asked.model and i.school = v_asked.school and i.gender = v_asked.gender
+          and i.face_id = p_face_id
+    ) then
+        return;
+    end if;
+    return query
+        select d.profile_id, d.u
+        from automatch.find_lookalike_accounts(
+            v_asked.model, v_asked.embedding, v_asked.id, v_asked.school, v_asked.gender, p_count
+        ) as d;
+end
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school that look like the person on a photo that can be found, closest first.';
@@ -10542,8 +10752,21 @@ returns table (
     name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
     invitations bigint, created_at timestamptz, findable bigint
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+    v_id constant uuid := case when p_school is not null then (automatch.require_school(p_school)).id end;
+    v_name constant text := (select s.name from automatch.schools as s where s.id = v_id);
+begin
+    return query
+    with findable as materialized (
+        select i.school, count(distinct i.profile_id) as people
+        from public.face_index as i
+        where i.model = v_model and i.gender = any (array['male', 'female']) and (v_name is null or i.school = v_name)
+        group by i.school
+    )
     select s.name, s.is_open,
         array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by 1),
         array(
@@ -10554,16 +10777,13 @@ as $$
         (select count(*) from automatch.memberships as m where m.school_id = s.id),
         (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
         (select count(*) from public.list_invitations(s.name)),
-        s.created_at,
-        (
-            select count(distinct i.profile_id) from public.face_index as i
-            where i.model = public.active_embedding_model() and i.school = s.name
-              and i.gender = any (array['male', 'female'])
-        )
+        s.created_at, coalesce(f.people, 0)
     from public.list_schools() as l
     join automatch.schools as s on s.name = l.school
-    where p_school is null or s.id = (automatch.require_school(p_school)).id
-    order by lower(s.name), s.name
+    left join findable as f on f.school = s.name
+    where v_id is null or s.id = v_id
+    order by lower(s.name), s.name;
+end
 $$;
 comment on function public.get_schools(text) is 'The list of schools as an operator sees it, or one of them.';
 
@@ -10591,9 +10811,7 @@ begin
     perform from public.profiles as p where p.school = v_old.name order by p.id for no key update;
     update public.profiles as p set school = v_name where p.school = v_old.name;
     get diagnostics v_people = row_count;
-    update public.face_index as i set school = v_name, version = pg_current_xact_id()
-    where i.model = any (array(select m.id from public.embedding_models as m))
-      and i.school = v_old.name and i.gender = any (array['male', 'female']);
+    perform automatch.rename_index_school(v_old.name, v_name);
     -- An index of a group is of rows with its name: `automatch tune --build` makes a new one.
     update automatch.group_indexes as g set school = v_name, ready = false where g.school = v_old.name;
     update automatch.paused_schools as s set school = v_name where s.school = v_old.name;
@@ -11779,6 +11997,8 @@ returns jsonb language plpgsql stable security definer set search_path = pg_cata
 as $$
 declare
     v_table record;
+    v_person record;
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
     v_count bigint;
     v_counts jsonb := '{}';
     v_sessions uuid[] := '{}';
@@ -11804,8 +12024,7 @@ begin
             union all
             select o.name, o.key, 1
             from (values
-                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
-                (to_regclass('public.face_index'), 'profile_id')
+                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id')
             ) as o (name, key)
             where o.name is not null
         ) as k
@@ -11818,6 +12037,15 @@ begin
             v_counts := v_counts || jsonb_build_object(v_table.name::text, v_count);
         end if;
     end loop;
+    -- Of one school, where a foreign key could not reach.
+    select p.school, p.gender into v_person from public.profiles as p where p.id = p_profile_id;
+    select count(*) into v_count
+    from public.face_index as i
+    where i.model = any (v_models) and i.school = v_person.school and i.gender = v_person.gender
+      and i.face_id = any (v_faces);
+    if v_count > 0 then
+        v_counts := v_counts || jsonb_build_object('public.face_index', v_count);
+    end if;
     return v_counts;
 end
 $$;
@@ -12459,18 +12687,20 @@ $$;
 comment on function automatch.measure_queue() is 'The open jobs, and who works on them.';
 
 create function automatch.group_size_bucket(p_model text, p_school text, p_gender text)
-returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_people bigint;
+begin
     -- Counted no further than the last bucket begins.
-    select case when g.people <= 1000 then '1000' when g.people <= 10000 then '10000' when g.people <= 50000 then '50000' else 'more' end
+    select count(*) into v_people
     from (
-        select count(*) as people
-        from (
-            select from public.face_index as i
-            where i.model = p_model and i.school = p_school and i.gender = p_gender
-            limit 50001
-        ) as counted
-    ) as g
+        select from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+        limit 50001
+    ) as counted;
+    return case when v_people <= 1000 then '1000' when v_people <= 10000 then '10000' when v_people <= 50000 then '50000' else 'more' end;
+end
 $$;
 comment on function automatch.group_size_bucket(text, text, text) is
     'The size of a group: the next higher of 1000, 10000 and 50000, or more.';

@@ -31,6 +31,10 @@ from supabase_migrations.schema_migrations
 -- Every file starts with the settings of a new session.
 reset all
 
+-- name: keep_functions_here
+-- Citus would make each function on each machine of a cluster too, where nobody calls it.
+select set_config('citus.create_object_propagation', 'deferred', true)
+
 -- name: bound_lock_wait
 -- Of one attempt at a file.
 set local lock_timeout = '1s'

@@ -19,23 +19,24 @@ from automatch.list_search_groups(%(limit)s)
 
 -- name: indexes
 -- Groups with an index, ready or not, and their current size.
-select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction, (
-    select count(*) from public.face_index as i
-    where i.model = x.model and i.school = x.school and i.gender = x.gender
-) as faces
+select x.school, x.gender, x.index_name, x.ready, x.m, x.ef_construction, coalesce(g.faces, 0) as faces
 from automatch.group_indexes as x
+left join automatch.list_search_groups(null) as g on g.school = x.school and g.gender = x.gender
 where x.model = public.active_embedding_model()
 order by x.school, x.gender
 
 -- name: samples
 -- Faces of the people who search this group.
+with faces as materialized (
+    select i.model, i.face_id
+    from public.face_index as i
+    where i.model = %(model)s and i.school = %(school)s and i.gender <> %(gender)s
+    order by i.face_id
+    limit %(count)s
+)
 select e.embedding
-from public.embedding_models as m
-join public.face_index as i on i.model = m.id
-join public.face_embeddings as e on e.model = m.id and e.face_id = i.face_id
-where m.active and i.school = %(school)s and i.gender <> %(gender)s
-order by i.face_id
-limit %(count)s
+from faces as f
+join public.face_embeddings as e on e.model = f.model and e.face_id = f.face_id
 
 -- name: search
 -- The matches of find_candidates() with the settings in use.

@@ -28,8 +28,6 @@ as $$
 declare
     v_dimensions integer;
     v_embeddings text := format('public.%I', 'face_embeddings_' || p_model);
-    v_index text := format('public.%I', 'face_index_' || p_model);
-    v_part text;
 begin
     select m.dimensions into v_dimensions from public.embedding_models as m where m.id = p_model;
     if not found then
@@ -47,23 +45,11 @@ begin
         'alter table %s add constraint embedding_has_the_dimensions check (vector_dims(embedding) = %s)',
         v_embeddings, v_dimensions
     );
-    execute format(
-        'create table %s (like public.face_index including defaults including constraints including storage) '
-        'partition by hash (school)', v_index
-    );
-    for i in 0..15 loop
-        v_part := format('public.%I', format('face_index_%s_%s', p_model, i));
-        execute format(
-            'create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i
-        );
-        perform automatch.apply_table_rules(v_part::regclass);
-    end loop;
     -- A partition does not take this from its parent.
-    execute format('alter table %s alter column embedding set statistics 0', v_index);
     execute format('alter table %s alter column embedding set statistics 0', v_embeddings);
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
-    execute format('alter table public.face_index attach partition %s for values in (%L)', v_index, p_model);
-    perform automatch.apply_table_rules(v_embeddings::regclass), automatch.apply_table_rules(v_index::regclass);
+    perform automatch.apply_table_rules(v_embeddings::regclass);
+    perform automatch.add_index_partition('face_index', p_model, not automatch.is_distributed());
 end
 $$;
 comment on function automatch.add_model_partitions(text) is

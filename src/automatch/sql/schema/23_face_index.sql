@@ -17,6 +17,33 @@ comment on table public.face_index is
     'The faces that can be found, by model, school and gender; kept true by triggers of profiles, faces and '
     'face_embeddings. The partition of a model is partitioned by hash of the school.';
 
+create function automatch.add_index_partition(p_table text, p_model text, p_by_school boolean)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_index text := format('public.%I', p_table || '_' || p_model);
+    v_part text;
+begin
+    execute format(
+        'create table %s (like public.face_index including defaults including constraints including storage) %s',
+        v_index, case when p_by_school then 'partition by hash (school)' end
+    );
+    for i in 0..15 loop
+        exit when not p_by_school;
+        v_part := format('public.%I', format('%s_%s_%s', p_table, p_model, i));
+        execute format(
+            'create table %s partition of %s for values with (modulus 16, remainder %s)', v_part, v_index, i
+        );
+        perform automatch.apply_table_rules(v_part::regclass);
+    end loop;
+    execute format('alter table %s alter column embedding set statistics 0', v_index);
+    execute format('alter table public.%I attach partition %s for values in (%L)', p_table, v_index, p_model);
+    perform automatch.apply_table_rules(v_index::regclass);
+end
+$$;
+comment on function automatch.add_index_partition(text, text, boolean) is
+    'Make the partition of a model of a search copy; p_by_school: with 16 parts of its own, which shards are instead.';
+
 create view automatch.findable_faces with (security_invoker = true) as
 select e.model, p.school, p.gender, f.id as face_id, p.id as profile_id, e.embedding
 from public.face_embeddings as e
@@ -38,35 +65,67 @@ create function automatch.index_faces(p_face_ids uuid[], p_model text default nu
 returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
 set join_collapse_limit = 1 set enable_seqscan = off set enable_indexscan = off
 as $$
+declare
+    v_active constant text := public.active_embedding_model();
+    v_version constant xid8 := pg_current_xact_id();
+    v_face record;
 begin
-    insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
-    select pg_current_xact_id(), f.face_id, f.profile_id, f.model, f.school, f.gender, f.embedding::halfvec
-    from automatch.findable_faces as f
-    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
-    on conflict (model, school, gender, face_id) do update
-        set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
-    -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
-    -- nothing": a check that is under way may have read the embedding before this one.
-    insert into automatch.duplicate_checks (face_id)
-    select f.face_id
-    from automatch.findable_faces as f
-    join public.embedding_models as m on m.id = f.model and m.active
-    where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
-    on conflict (face_id) do update set queued_at = excluded.queued_at;
+    -- Row by row: a sharded Postgres sends each straight to its shard, and would plan a join as one of all shards.
+    for v_face in
+        select f.* from automatch.findable_faces as f
+        where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
+    loop
+        insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
+        values (
+            v_version, v_face.face_id, v_face.profile_id, v_face.model, v_face.school, v_face.gender,
+            v_face.embedding::halfvec
+        )
+        on conflict (model, school, gender, face_id) do update
+            set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
+        -- Whoever can be found from now on, or somewhere else, may be the second account of somebody there. Not "do
+        -- nothing": a check that is under way may have read the embedding before this one.
+        if v_face.model = v_active then
+            insert into automatch.duplicate_checks (face_id) values (v_face.face_id)
+            on conflict (face_id) do update set queued_at = excluded.queued_at;
+        end if;
+    end loop;
 end
 $$;
 comment on function automatch.index_faces(uuid[], text) is
     'Put those of the faces that can be found into the search copy, for one model or for all.';
 
 create function automatch.unindex_faces(p_school text, p_gender text, p_face_ids uuid[])
-returns void language sql security definer set search_path = pg_catalog, pg_temp
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
+begin
     delete from public.face_index as i
-    where i.model = any (array(select m.id from public.embedding_models as m))
-      and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids)
+    where i.model = any (v_models) and i.school = p_school and i.gender = p_gender and i.face_id = any (p_face_ids);
+end
 $$;
 comment on function automatch.unindex_faces(text, text, uuid[]) is
     'Take faces out of the search copy of one school and gender, for all models.';
+
+create function automatch.rename_index_school(p_school text, p_name text)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
+    v_version constant xid8 := pg_current_xact_id();
+begin
+    -- Not "update": under another name the rows may belong on another machine.
+    with moved as (
+        delete from public.face_index as i
+        where i.model = any (v_models) and i.school = p_school and i.gender = any (array['male', 'female'])
+        returning i.face_id, i.profile_id, i.model, i.gender, i.embedding
+    )
+    insert into public.face_index (version, face_id, profile_id, model, school, gender, embedding)
+    select v_version, m.face_id, m.profile_id, m.model, p_name, m.gender, m.embedding from moved as m;
+end
+$$;
+comment on function automatch.rename_index_school(text, text) is
+    'Write another name for a school into the search copy.';
 
 create function automatch.faces_removed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -123,8 +123,8 @@ create function automatch.find_candidates(
 )
 returns table (face_id uuid, profile_id uuid, similarity double precision)
 language plpgsql stable security definer parallel safe set search_path = pg_catalog, public, extensions, pg_temp
--- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us). A sharded
--- Postgres needs it reset, here and wherever else it is set.
+-- benchmarks/queue: planning each search anew triples what a search of a small group costs (33 to 100 us).
+-- set_search_plans() takes it away where Citus could not plan.
 set plan_cache_mode = force_generic_plan
 set jit = off
 set max_parallel_workers_per_gather = 0

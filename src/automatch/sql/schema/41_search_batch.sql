@@ -40,8 +40,10 @@ declare
     -- transaction that exists now existed then: when there are as many as the reader has, they are the same
     -- ones, and all others are returned.
     v_known xid8 := coalesce(p_snapshot_xmin, '0');
-    -- Rows of a restored database may name transactions that this server has not reached.
-    v_next xid8 := pg_snapshot_xmax(pg_current_snapshot());
+    -- Rows of a restored database may name transactions that this server has not reached. Those of another machine
+    -- may be newer than the snapshot.
+    v_next xid8 := case when automatch.is_distributed() then '18446744073709551615'
+                        else pg_snapshot_xmax(pg_current_snapshot()) end;
     v_own xid8 := pg_current_xact_id_if_assigned();
 begin
     if p_snapshot_xmin is null and p_max_faces < (
@@ -54,7 +56,7 @@ begin
     ) then
         return;
     end if;
-    snapshot_xmin := pg_snapshot_xmin(pg_current_snapshot());
+    snapshot_xmin := automatch.settled_before();
     select
         count(*) filter (where i.version < v_known),
         coalesce(string_agg(uuid_send(i.face_id), '') filter (where i.version >= v_known), ''),

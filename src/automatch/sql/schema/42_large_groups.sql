@@ -52,25 +52,31 @@ returns table (
     school text, gender text, faces bigint, index_name text, index_ready boolean, index_bytes bigint, audits bigint,
     recall double precision
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select g.school, g.gender, g.faces, x.index_name, x.ready,
-        pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
-    from (
-        select i.school, i.gender, count(*) as faces
-        from public.face_index as i
-        join public.embedding_models as m on m.id = i.model and m.active
-        group by i.school, i.gender
-        order by count(*) desc, i.school, i.gender
-        limit p_limit
-    ) as g
-    left join automatch.group_indexes as x
-        on x.model = public.active_embedding_model() and x.school = g.school and x.gender = g.gender
-    left join lateral (
-        select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
-        from automatch.search_audits as s
-        where s.school = g.school and s.gender = g.gender
-    ) as a on true
-    order by g.faces desc, g.school, g.gender
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+begin
+    return query
+        with groups as materialized (
+            select i.school, i.gender, count(*) as faces
+            from public.face_index as i
+            where i.model = v_model
+            group by i.school, i.gender
+            order by count(*) desc, i.school, i.gender
+            limit p_limit
+        )
+        select g.school, g.gender, g.faces, x.index_name, x.ready,
+            pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
+        from groups as g
+        left join automatch.group_indexes as x on x.model = v_model and x.school = g.school and x.gender = g.gender
+        left join lateral (
+            select count(*) as audits, sum(s.found)::double precision / nullif(sum(s.expected), 0) as recall
+            from automatch.search_audits as s
+            where s.school = g.school and s.gender = g.gender
+        ) as a on true
+        order by g.faces desc, g.school, g.gender;
+end
 $$;
 comment on function automatch.list_search_groups(integer) is 'The largest groups, how they are searched, and their recall.';

@@ -16,35 +16,49 @@ comment on function automatch.roughly(bigint) is
 
 create function public.match_pool()
 returns table (school integer, other_gender integer, findable integer, hidden integer, threshold double precision)
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    select
-        automatch.roughly((
-            select count(*) from public.profiles as p
-            where me.admitted and p.school = me.school and p.profile_type = 'user'
-        )),
-        automatch.roughly((
-            select count(*) from public.profiles as p
-            where me.admitted and p.school = me.school and p.profile_type = 'user' and p.gender <> me.gender
-        )),
+#variable_conflict use_column
+declare
+    v_me public.profiles;
+    v_model constant text := public.active_embedding_model();
+    v_wanted text;
+    v_hidden uuid[];
+    v_findable bigint := 0;
+begin
+    select p.* into v_me from public.profiles as p where p.id = automatch.uid();
+    if not found then
+        return;
+    end if;
+    if v_me.admitted then
+        v_wanted := case v_me.gender when 'male' then 'female' when 'female' then 'male' end;
         -- People who blocked the caller count as not findable, like those who paused or have no photo: nobody
         -- learns that they were blocked.
-        automatch.roughly((
-            select count(distinct i.profile_id) from public.face_index as i
-            where me.admitted and i.model = public.active_embedding_model() and i.school = me.school
-              and i.gender = case me.gender when 'male' then 'female' when 'female' then 'male' end
-              and i.profile_id <> all (array(select automatch.excluded_profile_ids(me.id)))
-        )),
-        (
-            select count(*)::integer from (
-                select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = me.id
-                union
-                select d.other_profile_id from public.match_dismissals as d where d.profile_id = me.id
-            ) as own
-        ),
-        (select s.threshold from public.match_settings as s)
-    from public.profiles as me
-    where me.id = (select automatch.uid())
+        v_hidden := array(select automatch.excluded_profile_ids(v_me.id));
+        select count(distinct i.profile_id) into v_findable
+        from public.face_index as i
+        where i.model = v_model and i.school = v_me.school and i.gender = v_wanted and i.profile_id <> all (v_hidden);
+    end if;
+    return query
+        select
+            automatch.roughly((
+                select count(*) from public.profiles as p
+                where v_me.admitted and p.school = v_me.school and p.profile_type = 'user'
+            )),
+            automatch.roughly((
+                select count(*) from public.profiles as p
+                where v_me.admitted and p.school = v_me.school and p.profile_type = 'user' and p.gender <> v_me.gender
+            )),
+            automatch.roughly(v_findable),
+            (
+                select count(*)::integer from (
+                    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = v_me.id
+                    union
+                    select d.other_profile_id from public.match_dismissals as d where d.profile_id = v_me.id
+                ) as own
+            ),
+            (select s.threshold from public.match_settings as s);
+end
 $$;
 comment on function public.match_pool() is
     'Among how many people the caller is searched for, roughly: of their school, of the opposite gender, '

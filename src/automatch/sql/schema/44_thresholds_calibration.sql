@@ -140,23 +140,32 @@ create function automatch.comparable_people(p_simulated boolean)
 returns table (
     profile_id uuid, face_id uuid, school text, gender text, half smallint, place bigint, women bigint, men bigint
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
-    -- One photo a person: somebody with many would count as many.
-    with people as (
-        select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
-        from public.face_index as i
-        join public.embedding_models as m on m.id = i.model and m.active
-        join public.profiles as p on p.id = i.profile_id
-        where p_simulated or not p.simulated
-        order by i.profile_id, i.face_id
-    )
-    select
-        p.profile_id, p.face_id, p.school, p.gender, (uuid_hash(p.profile_id) & 1)::smallint,
-        row_number() over (partition by p.school, p.gender order by p.profile_id) - 1,
-        count(*) filter (where p.gender = 'female') over (partition by p.school),
-        count(*) filter (where p.gender = 'male') over (partition by p.school)
-    from people as p
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+begin
+    return query
+        -- One photo a person: somebody with many would count as many.
+        with first_photos as materialized (
+            select distinct on (i.profile_id) i.profile_id, i.face_id, i.school, i.gender
+            from public.face_index as i
+            where i.model = v_model
+            order by i.profile_id, i.face_id
+        ),
+        people as (
+            select i.* from first_photos as i
+            join public.profiles as p on p.id = i.profile_id
+            where p_simulated or not p.simulated
+        )
+        select
+            p.profile_id, p.face_id, p.school, p.gender, (uuid_hash(p.profile_id) & 1)::smallint,
+            row_number() over (partition by p.school, p.gender order by p.profile_id) - 1,
+            count(*) filter (where p.gender = 'female') over (partition by p.school),
+            count(*) filter (where p.gender = 'male') over (partition by p.school)
+        from people as p;
+end
 $$;
 comment on function automatch.comparable_people(boolean) is
     'Who can be found, once each: with their number in their school and gender, and a half of all people.';

@@ -141,17 +141,30 @@ comment on function automatch.find_absent_lookalikes(text, vector, uuid, text, t
 
 create function automatch.find_duplicate_accounts(p_face_id uuid, p_count integer)
 returns table (profile_id uuid, u double precision)
-language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    select d.profile_id, d.u
+declare
+    v_asked record;
+begin
+    select f.model, f.embedding, p.id, p.school, p.gender into v_asked
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
     join public.profiles as p on p.id = o.profile_id and not p.simulated
-    join public.face_index as i
-        on i.model = m.id and i.school = p.school and i.gender = p.gender and i.face_id = f.face_id
-    cross join lateral automatch.find_lookalike_accounts(m.id, f.embedding, p.id, p.school, p.gender, p_count) as d
-    where m.active
+    where m.active;
+    if not exists (
+        select from public.face_index as i
+        where i.model = v_asked.model and i.school = v_asked.school and i.gender = v_asked.gender
+          and i.face_id = p_face_id
+    ) then
+        return;
+    end if;
+    return query
+        select d.profile_id, d.u
+        from automatch.find_lookalike_accounts(
+            v_asked.model, v_asked.embedding, v_asked.id, v_asked.school, v_asked.gender, p_count
+        ) as d;
+end
 $$;
 comment on function automatch.find_duplicate_accounts(uuid, integer) is
     'Other accounts of the school that look like the person on a photo that can be found, closest first.';

@@ -90,8 +90,21 @@ returns table (
     name text, is_open boolean, domains text[], aliases text[], people bigint, members bigint, requests bigint,
     invitations bigint, created_at timestamptz, findable bigint
 )
-language sql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+    v_model constant text := public.active_embedding_model();
+    v_id constant uuid := case when p_school is not null then (automatch.require_school(p_school)).id end;
+    v_name constant text := (select s.name from automatch.schools as s where s.id = v_id);
+begin
+    return query
+    with findable as materialized (
+        select i.school, count(distinct i.profile_id) as people
+        from public.face_index as i
+        where i.model = v_model and i.gender = any (array['male', 'female']) and (v_name is null or i.school = v_name)
+        group by i.school
+    )
     select s.name, s.is_open,
         array(select d.domain from automatch.school_domains as d where d.school_id = s.id order by 1),
         array(
@@ -102,16 +115,13 @@ as $$
         (select count(*) from automatch.memberships as m where m.school_id = s.id),
         (select count(*) from automatch.membership_requests as r where r.school_id = s.id and r.refused_at is null),
         (select count(*) from public.list_invitations(s.name)),
-        s.created_at,
-        (
-            select count(distinct i.profile_id) from public.face_index as i
-            where i.model = public.active_embedding_model() and i.school = s.name
-              and i.gender = any (array['male', 'female'])
-        )
+        s.created_at, coalesce(f.people, 0)
     from public.list_schools() as l
     join automatch.schools as s on s.name = l.school
-    where p_school is null or s.id = (automatch.require_school(p_school)).id
-    order by lower(s.name), s.name
+    left join findable as f on f.school = s.name
+    where v_id is null or s.id = v_id
+    order by lower(s.name), s.name;
+end
 $$;
 comment on function public.get_schools(text) is 'The list of schools as an operator sees it, or one of them.';
 
@@ -139,9 +149,7 @@ begin
     perform from public.profiles as p where p.school = v_old.name order by p.id for no key update;
     update public.profiles as p set school = v_name where p.school = v_old.name;
     get diagnostics v_people = row_count;
-    update public.face_index as i set school = v_name, version = pg_current_xact_id()
-    where i.model = any (array(select m.id from public.embedding_models as m))
-      and i.school = v_old.name and i.gender = any (array['male', 'female']);
+    perform automatch.rename_index_school(v_old.name, v_name);
     -- An index of a group is of rows with its name: `automatch tune --build` makes a new one.
     update automatch.group_indexes as g set school = v_name, ready = false where g.school = v_old.name;
     update automatch.paused_schools as s set school = v_name where s.school = v_old.name;

@@ -38,6 +38,8 @@ returns jsonb language plpgsql stable security definer set search_path = pg_cata
 as $$
 declare
     v_table record;
+    v_person record;
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
     v_count bigint;
     v_counts jsonb := '{}';
     v_sessions uuid[] := '{}';
@@ -63,8 +65,7 @@ begin
             union all
             select o.name, o.key, 1
             from (values
-                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
-                (to_regclass('public.face_index'), 'profile_id')
+                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id')
             ) as o (name, key)
             where o.name is not null
         ) as k
@@ -77,6 +78,15 @@ begin
             v_counts := v_counts || jsonb_build_object(v_table.name::text, v_count);
         end if;
     end loop;
+    -- Of one school, where a foreign key could not reach.
+    select p.school, p.gender into v_person from public.profiles as p where p.id = p_profile_id;
+    select count(*) into v_count
+    from public.face_index as i
+    where i.model = any (v_models) and i.school = v_person.school and i.gender = v_person.gender
+      and i.face_id = any (v_faces);
+    if v_count > 0 then
+        v_counts := v_counts || jsonb_build_object('public.face_index', v_count);
+    end if;
     return v_counts;
 end
 $$;

@@ -34,18 +34,20 @@ $$;
 comment on function automatch.measure_queue() is 'The open jobs, and who works on them.';
 
 create function automatch.group_size_bucket(p_model text, p_school text, p_gender text)
-returns text language sql stable security definer set search_path = pg_catalog, pg_temp
+returns text language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_people bigint;
+begin
     -- Counted no further than the last bucket begins.
-    select case when g.people <= 1000 then '1000' when g.people <= 10000 then '10000' when g.people <= 50000 then '50000' else 'more' end
+    select count(*) into v_people
     from (
-        select count(*) as people
-        from (
-            select from public.face_index as i
-            where i.model = p_model and i.school = p_school and i.gender = p_gender
-            limit 50001
-        ) as counted
-    ) as g
+        select from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+        limit 50001
+    ) as counted;
+    return case when v_people <= 1000 then '1000' when v_people <= 10000 then '10000' when v_people <= 50000 then '50000' else 'more' end;
+end
 $$;
 comment on function automatch.group_size_bucket(text, text, text) is
     'The size of a group: the next higher of 1000, 10000 and 50000, or more.';

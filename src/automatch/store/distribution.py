@@ -1,0 +1,239 @@
+"""The search copy spread over the machines of a Citus cluster by school, and gathered again.
+
+Schools are copied one by one into another table while uploads and searches go on. What changed
+meanwhile is copied again, the last of it while writers wait; then the two tables change places. An
+interrupted copy goes on where it was. For the owner's login; each statement is a transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.errors import LockNotAvailable, QueryCanceled
+from psycopg.rows import class_row
+
+from automatch.errors.store import DatabaseUnavailableError
+from automatch.sql.statements import load
+from automatch.store.database import Connection, translate_errors
+
+_SQL = {**load("distribution"), **load("citus")}
+
+_FEW_FACES = 1000
+"""So many are copied while writers wait."""
+_ROUNDS = 10
+_LOCK_ATTEMPTS = 40
+_LOCK_RETRY_S = 0.3
+
+_T = TypeVar("_T")
+Progress = Callable[[int, int], None]
+"""Called with the faces that are copied, and those of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a machine of the cluster listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine that holds shards."""
+
+    host: str
+    port: int
+    shards: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the faces that can be found lie."""
+
+    is_distributed: bool
+    next_is_distributed: bool | None
+    """The same of the copy that is being made; None without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _School:
+    school: str
+    faces: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    shard: int
+    host: str
+    port: int
+
+
+@asynccontextmanager
+async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
+    """Connect as the owner; each statement is its own transaction."""
+    with translate_errors():
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
+            yield conn
+
+
+async def has_citus(conn: Connection, *, install: bool) -> bool:
+    """Return whether the database has the extension; *install* creates it if the server can."""
+    if not await _value(conn, "is_installed"):
+        if not install or not await _value(conn, "is_offered"):
+            return False
+        await conn.execute(_SQL["install"])
+    return True
+
+
+async def add_nodes(conn: Connection, coordinator: Address | None, nodes: list[Address]) -> None:
+    """Tell the cluster its machines; those that it knows stay as they are."""
+    if coordinator is not None and not await _value(conn, "coordinator"):
+        await _run(conn, "set_coordinator", host=coordinator.host, port=coordinator.port)
+    for node in nodes:
+        await _run(conn, "add_node", host=node.host, port=node.port)
+
+
+async def list_nodes(conn: Connection) -> list[Node]:
+    """Return the machines that hold shards, and what of the search copy they have."""
+    return await _all(conn, Node, "nodes")
+
+
+async def read_state(conn: Connection) -> State:
+    """Return where the search copy lies."""
+    (state,) = await _all(conn, State, "state")
+    return state
+
+
+async def list_away(conn: Connection) -> list[Address]:
+    """Return the machines that this one does not reach."""
+    return await _all(conn, Address, "away")
+
+
+async def is_planned_for_one_server(conn: Connection) -> bool:
+    """Return whether an upgrade has taken back what `tune_cluster` does."""
+    return bool(await _value(conn, "wrong_plans"))
+
+
+async def tune_cluster(conn: Connection) -> None:
+    """Plan searches as a cluster needs it, which an upgrade or a new machine takes back.
+
+    Raises:
+        DatabaseUnavailableError: a machine does not answer.
+    """
+    await conn.execute(_SQL["set_plans"])
+    if await _value(conn, "tune_machines") is False:
+        raise DatabaseUnavailableError("A machine of the cluster does not answer.")
+
+
+async def drop_copy(conn: Connection) -> None:
+    """Give up a copy that an interrupted run began."""
+    await conn.execute(_SQL["drop_copy"])
+
+
+async def replace_copy(
+    conn: Connection, *, shards: int, actor: str | None, on_progress: Progress
+) -> None:
+    """Copy the faces into so many shards, or with 0 onto this server, and search there.
+
+    Raises:
+        DatabaseUnavailableError: somebody used the copy all the time; call again.
+    """
+    state = await read_state(conn)
+    if state.next_is_distributed is not None and state.next_is_distributed != (shards > 0):
+        await drop_copy(conn)
+    await _run(conn, "begin_copy", shards=shards)
+    done = total = 0
+    for number in range(_ROUNDS):
+        schools = await _all(conn, _School, "differences")
+        total = total or sum(school.faces for school in schools)
+        copied = 0
+        for school in schools:
+            async with conn.transaction():
+                copied += await _copy(conn, school)
+            done = min(done + school.faces, total)
+            if number == 0:
+                on_progress(done, total)
+        if copied <= _FEW_FACES:
+            break
+    if shards:
+        await tune_cluster(conn)
+    await _swap(conn, actor)
+    await conn.execute(_SQL["analyze"])
+
+
+async def isolate_school(conn: Connection, school: str, node: Address | None) -> Address:
+    """Give a school a shard of its own, on *node* if one is named; return where it is.
+
+    The rows of the schools that share its shard cannot be written meanwhile.
+    """
+    (shard,) = await _all(conn, _Shard, "shard_of", school=school)
+    if await _value(conn, "has_company", shard=shard.shard):
+        await _run(conn, "isolate", school=school)
+        (shard,) = await _all(conn, _Shard, "shard_of", school=school)
+    here = Address(shard.host, shard.port)
+    if node is None or node == here:
+        return here
+    await _run(
+        conn,
+        "move",
+        shard=shard.shard,
+        from_host=shard.host,
+        from_port=shard.port,
+        host=node.host,
+        port=node.port,
+    )
+    return node
+
+
+async def _copy(conn: Connection, school: _School) -> int:
+    if school.is_new:
+        return (await _run(conn, "copy_school", school=school.school)).rowcount
+    cursor = await _run(conn, "changed_faces", school=school.school)
+    faces = [face for (face,) in await cursor.fetchall()]
+    await _run(conn, "drop_faces", school=school.school, faces=faces)
+    await _run(conn, "copy_faces", school=school.school, faces=faces)
+    return len(faces)
+
+
+async def _swap(conn: Connection, actor: str | None) -> None:
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            async with conn.transaction():
+                await conn.execute(_SQL["one_after_the_other"])
+                await conn.execute(_SQL["be_brief"])
+                await conn.execute(_SQL["stop_writers"])
+                for school in await _all(conn, _School, "differences"):
+                    await _copy(conn, school)
+                await conn.execute(_SQL["stop_readers"])
+                await _run(conn, "swap", actor=actor)
+        except (LockNotAvailable, QueryCanceled):
+            await asyncio.sleep(_LOCK_RETRY_S)
+        else:
+            return
+    raise DatabaseUnavailableError("The faces are in use all the time; run the command again.")
+
+
+async def _run(conn: Connection, name: str, **parameters: Any) -> psycopg.AsyncCursor[Any]:
+    return await conn.execute(_SQL[name], parameters)
+
+
+async def _all(conn: Connection, kind: type[_T], name: str, **parameters: Any) -> list[_T]:
+    async with conn.cursor(row_factory=class_row(kind)) as cursor:
+        await cursor.execute(_SQL[name], parameters)
+        return await cursor.fetchall()
+
+
+async def _value(conn: Connection, name: str, **parameters: Any) -> Any:
+    row = await (await _run(conn, name, **parameters)).fetchone()
+    assert row is not None
+    return row[0]
