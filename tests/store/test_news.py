@@ -34,6 +34,7 @@ DEEDS = {
     "block": "select public.block_profile(%(other)s)",
     "dismiss": "select public.dismiss_match((select m.id from public.matches as m limit 1))",
     "like": "select public.like_profile(%(other)s)",
+    "report": "select public.report_profile(%(other)s, 'harassment')",
     "see": "select public.mark_matches_seen(array(select m.id from public.matches as m limit 1))",
     "share": "select public.save_share('Hello', '@me')",
     "unblock": "select public.unblock_profile(%(other)s)",
@@ -52,7 +53,7 @@ DEEDS = {
     "cancel": "select public.cancel_match_jobs(array(select j.id from public.match_jobs as j"
     " where j.user_id = %(person)s))",
 }
-BY_PERSON = {"block", "dismiss", "like", "see", "share", "unblock", "unlike"}
+BY_PERSON = {"block", "dismiss", "like", "report", "see", "share", "unblock", "unlike"}
 MUTUAL_LIKE = [("share", 0, 0), ("like", 0, WOMEN), ("like", WOMEN, 0)]
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +67,7 @@ def deeds(draw: st.DrawFn) -> list[tuple[str, int, int]]:
 
 @settings(max_examples=20)
 @example(done=MUTUAL_LIKE, after=[0] * 6, over=set())
+@example(done=[("report", 0, WOMEN), ("move", 1, 1)], after=[0] * 6, over={2})
 @given(
     done=deeds(),
     after=st.lists(st.integers(0, 6), min_size=6, max_size=6),
@@ -93,6 +95,9 @@ def test_many_read_at_once_what_each_of_them_reads_alone(conn, done, after, over
         assert many(conn, "read_new_matches(%s::jsonb[], %s)", sent, after) == of(alone, 2)
         assert many(conn, "read_feed_positions(%s::jsonb[])", sent) == of(alone, 3)
         assert many(conn, "read_unseen_matches(%s::jsonb[])", sent) == of(alone, 4)
+        assert many(conn, "read_own_cases(%s::jsonb[])", sent) == of(alone, 5)
+        assert many(conn, "read_memberships(%s::jsonb[])", sent) == of(alone, 6)
+        assert many(conn, "read_match_pools(%s::jsonb[])", sent) == of(alone, 7)
         # Nothing of the last of them is left behind.
         assert conn.execute("select current_user = session_user").fetchone() == (True,)
 
@@ -130,6 +135,9 @@ def alone_as(conn: psycopg.Connection, person: UUID, after: int) -> list[list[tu
             conn.execute(NEW_MATCHES, [after]).fetchall(),
             conn.execute("select public.feed_position()").fetchall(),
             conn.execute("select public.list_new_matches()").fetchall(),
+            conn.execute("select * from public.list_own_cases()").fetchall(),
+            conn.execute("select * from public.get_membership()").fetchall(),
+            conn.execute("select * from public.match_pool()").fetchall(),
         ]
 
 
@@ -158,6 +166,18 @@ def test_two_of_these_people_like_each_other(conn):
     )
 
     assert "@me" in [value for entry in entries for value in entry]
+
+
+def test_one_of_these_people_reports_another(conn):
+    people = a_world(conn)
+    do(conn, "report", people[0], people[WOMEN])
+    claims = [json.dumps({"role": "authenticated", "sub": str(person)}) for person in people]
+
+    assert [reader for reader, *_ in many(conn, "read_own_cases(%s::jsonb[])", claims)] == [1]
+    assert [reader for reader, *_ in many(conn, "read_memberships(%s::jsonb[])", claims)] == [
+        *range(1, WOMEN + MEN + 1)
+    ]
+    assert len(many(conn, "read_match_pools(%s::jsonb[])", claims)) == WOMEN + MEN
 
 
 def test_only_people_are_read_for(conn):
@@ -190,7 +210,13 @@ async def test_questions_of_many_are_one_transaction(database: Address, pair, mo
 
         monkeypatch.setattr(db, "pipelined_transaction", counted)
         queries = [
-            NewsQuery(Claims(Role.AUTHENTICATED, subject=person), feed_after=0, jobs=True)
+            NewsQuery(
+                Claims(Role.AUTHENTICATED, subject=person),
+                feed_after=0,
+                jobs=True,
+                standing=True,
+                pool=True,
+            )
             for person in pair * 20
         ]
         found = await asyncio.gather(*map(reader.read, queries))
@@ -200,6 +226,9 @@ async def test_questions_of_many_are_one_transaction(database: Address, pair, mo
     assert [[entry.profile_id for entry in news.entries] for news in found] == [
         [other] for other in reversed(pair * 20)
     ]
+    assert {(len(news.memberships), len(news.pools), len(news.cases)) for news in found} == {
+        (1, 1, 0)
+    }
 
 
 async def test_error_of_one_is_not_the_others(database: Address, pair) -> None:

@@ -20,6 +20,7 @@ from automatch.model.schools import Membership
 from automatch.search.explain import needs_explanation
 from automatch.store import cases, faces, feed, jobs, profiles, schools
 from automatch.store.database import Connection, Database
+from automatch.store.news import NewsQuery
 from automatch.store.replica import Reads
 
 MAX_POSITION = 2**63 - 1
@@ -168,10 +169,16 @@ async def mark_seen(db: Database, claims: Claims, match_ids: Sequence[UUID]) -> 
         return len(await feed.list_new_matches(conn))
 
 
-async def load_standing(db: Database, claims: Claims) -> tuple[list[OwnCase], Membership | None]:
+async def load_standing(live: LiveFeed, claims: Claims) -> tuple[list[OwnCase], Membership | None]:
     """Return what decides whether a person takes part: their cases, and their membership."""
-    async with db.as_user(claims) as conn:
-        return await cases.list_own_cases(conn), await schools.load_membership(conn)
+    news = await live.reader.read(NewsQuery(claims, standing=True))
+    return news.cases, next(iter(news.memberships), None)
+
+
+async def load_pool(live: LiveFeed, claims: Claims) -> MatchPool | None:
+    """Return among how many people a person is searched for; None without a profile."""
+    news = await live.reader.read(NewsQuery(claims, pool=True))
+    return next(iter(news.pools), None)
 
 
 async def open_feed(

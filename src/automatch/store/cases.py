@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -42,11 +42,17 @@ _ENUMS: dict[str, type[StrEnum]] = {
 }
 
 
-def _rows_of(kind: Callable[..., _T]) -> AsyncRowFactory[_T]:
-    def make(**columns: Any) -> _T:
-        return kind(**{n: _ENUMS[n](v) if n in _ENUMS else v for n, v in columns.items()})
+def own_case_of(**columns: Any) -> OwnCase:
+    """Return a case from the columns of a row."""
+    return _from_row(OwnCase, columns)
 
-    return kwargs_row(make)
+
+def _rows_of(kind: Callable[..., _T]) -> AsyncRowFactory[_T]:
+    return kwargs_row(lambda **columns: _from_row(kind, columns))
+
+
+def _from_row(kind: Callable[..., _T], columns: Mapping[str, Any]) -> _T:
+    return kind(**{n: _ENUMS[n](v) if n in _ENUMS else v for n, v in columns.items()})
 
 
 async def find_shown_person(conn: Connection, profile_id: UUID) -> ShownPerson | None:

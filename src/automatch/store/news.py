@@ -15,11 +15,14 @@ from uuid import UUID
 from psycopg.rows import kwargs_row
 from psycopg.types.json import Jsonb
 
+from automatch.model.cases import OwnCase
 from automatch.model.jobs import Job
-from automatch.model.matches import FeedEntry
+from automatch.model.matches import FeedEntry, MatchPool
 from automatch.model.people import Claims
+from automatch.model.schools import Membership
 from automatch.store.accounts import send_ended_sessions
 from automatch.store.call import send
+from automatch.store.cases import own_case_of
 from automatch.store.database import Database
 from automatch.store.jobs import job_of
 
@@ -42,6 +45,10 @@ class NewsQuery:
     jobs: bool = False
     unseen: bool = False
     """Whether to read which matches the person has not seen."""
+    standing: bool = False
+    """Whether to read what decides whether the person takes part."""
+    pool: bool = False
+    """Whether to read among how many people the person is searched for."""
     matches_after: int | None = None
     """New matches are read after this number."""
 
@@ -58,6 +65,12 @@ class News:
     """Newest first."""
     unseen: list[UUID] = field(default_factory=list)
     """A hundred at most."""
+    cases: list[OwnCase] = field(default_factory=list)
+    """What was reported, by the person or about them, newest first."""
+    memberships: list[Membership] = field(default_factory=list)
+    """How far the person is with their school, if they have chosen one."""
+    pools: list[MatchPool] = field(default_factory=list)
+    """Among how many people the person is searched for, where that was asked for."""
     matches: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     """Rows with their numbers, in order; `id` is None where the person may not read it."""
 
@@ -72,6 +85,8 @@ async def read_news(
     feeds = {index: query.feed_after for index, query in numbered if query.feed_after is not None}
     jobs = [index for index, query in numbered if query.jobs]
     unseen = [index for index, query in numbered if query.unseen]
+    standing = [index for index, query in numbered if query.standing]
+    pools = [index for index, query in numbered if query.pool]
     matches = {
         index: query.matches_after for index, query in numbered if query.matches_after is not None
     }
@@ -93,6 +108,9 @@ async def read_news(
         )
         await ask("jobs", jobs, "read_own_jobs", job_of, limit=max_jobs)
         await ask("unseen", unseen, "read_unseen_matches", _unseen)
+        await ask("cases", standing, "read_own_cases", own_case_of)
+        await ask("memberships", standing, "read_memberships", Membership)
+        await ask("pools", pools, "read_match_pools", MatchPool)
         after = list(matches.values())
         await ask("matches", matches, "read_new_matches", _match, after=after, limit=limit)
     answers = [News() for _ in queries]

@@ -23,12 +23,12 @@ from automatch.search.explain import needs_explanation
 from automatch.services.matches import (
     MAX_POSITION,
     load_feed_overview,
+    load_pool,
     load_standing,
     open_feed,
 )
 from automatch.services.photos import shown_until
 from automatch.services.rate_limits import Limit
-from automatch.store import jobs
 from automatch.web.empty_views import render_empty
 from automatch.web.feed_views import Card, FeedPage, render_card
 from automatch.web.own_photos import (
@@ -194,8 +194,7 @@ async def _encode_events(
 
 async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
     try:
-        async with services.db.as_user(caller.claims) as conn:
-            return await jobs.load_pool(conn)
+        return await load_pool(services.live, caller.claims)
     except (StoreError, TokenInvalidError):
         # Better an event without the reason than no event; the stream itself sees what is wrong.
         return None
@@ -204,7 +203,7 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
 async def _load_waiting(caller: Caller, services: Services) -> tuple[Waiting | None] | None:
     """Return what the person waits for, if anything; nothing where that cannot be read."""
     try:
-        own_cases, membership = await load_standing(services.db, caller.claims)
+        own_cases, membership = await load_standing(services.live, caller.claims)
     except (StoreError, TokenInvalidError):
         return None
     return (find_waiting(membership, list_notices(own_cases)),)

@@ -1511,6 +1511,25 @@ $$;
 comment on function public.get_membership() is
     'What the caller''s school asks for, and how far they are with it; nothing before they have chosen one.';
 
+create function public.read_memberships(p_claims jsonb[])
+returns table (
+    reader integer, school text, is_open boolean, admitted boolean, proof text, domains text[], settles_at timestamptz,
+    requested_at timestamptz, message text, refused_at timestamptz, reason text
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query select v_reader, m.* from public.get_membership() as m;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_memberships(jsonb[]) is
+    'get_membership() as each of many people, under row level security as that person; nothing of ended sessions.';
+
 create function public.leave_school()
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -5767,6 +5786,24 @@ $$;
 comment on function public.match_pool() is
     'Among how many people the caller is searched for, roughly: of their school, of the opposite gender, '
     'findable for them; exactly: whom they hid themselves, and the threshold.';
+
+create function public.read_match_pools(p_claims jsonb[])
+returns table (
+    reader integer, school integer, other_gender integer, findable integer, hidden integer, threshold double precision
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query select v_reader, p.* from public.match_pool() as p;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_match_pools(jsonb[]) is
+    'match_pool() as each of many people, under row level security as that person; nothing of ended sessions.';
 
 create function public.explain_match_job(p_job_id uuid)
 returns table (
@@ -11424,6 +11461,25 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$ select o.* from automatch.cases_of((select automatch.uid())) as o $$;
 
+create function public.read_own_cases(p_claims jsonb[])
+returns table (
+    reader integer, id uuid, side text, reason text, state text, decision text, effect text, face_id uuid,
+    opened_at timestamptz, may_write boolean
+)
+language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
+        if public.act_as(p_claims[v_reader]) then
+            return query select v_reader, o.* from public.list_own_cases() as o;
+        end if;
+        perform set_config('role', 'none', true);
+    end loop;
+end
+$$;
+comment on function public.read_own_cases(jsonb[]) is
+    'list_own_cases() as each of many people, under row level security as that person; nothing of ended sessions.';
+
 create function automatch.messages_of(p_case_ids uuid[], p_side text)
 returns table (case_id uuid, author text, body text, written_at timestamptz)
 language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -13105,8 +13161,9 @@ from (values
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
     -- What open pages and apps are told, read for many people at once.
     ('function', 'execute', 'automatch_api', '
-        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_new_matches
-        public.read_own_jobs public.read_unseen_matches
+        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
+        public.read_memberships public.read_new_matches public.read_own_cases public.read_own_jobs
+        public.read_unseen_matches
     '),
     ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),

@@ -52,8 +52,9 @@ from (values
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
     -- What open pages and apps are told, read for many people at once.
     ('function', 'execute', 'automatch_api', '
-        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_new_matches
-        public.read_own_jobs public.read_unseen_matches
+        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
+        public.read_memberships public.read_new_matches public.read_own_cases public.read_own_jobs
+        public.read_unseen_matches
     '),
     ('function', 'execute', 'service_role', 'automatch.find_school'),
     ('function', 'execute', 'automatch_worker service_role', 'public.settle_changes'),
