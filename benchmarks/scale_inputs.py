@@ -109,6 +109,8 @@ def refresh(figures: Mapping[str, Any], path: Path = FILE) -> list[str]:
     """Replace the costs that figures of `benchmarks.system` tell; return which."""
     _, _, parts = load(path)
     told = costs_of(figures)
+    if not told:
+        raise SystemExit("There are no costs in these figures: a soak alone tells none.")
     busy = f"load of the machine before: {max(one['load_before'] for one in figures['trials'])}"
     for name, value in told.items():
         parts["measured"][name] = Input(

@@ -134,17 +134,17 @@ async def _measure(options: argparse.Namespace, found: Found) -> None:
             sizes = Sizes(running)
             if "grid" in parts:
                 await _grid(running, options, found)
-            if "schools" in parts:
-                await running.populate(options.feeds[0] or 100)
-                for people in options.schools:
-                    await sizes.enlarge_school(people)
-                    await _try(running, found, "schools", options.rates[0], options.seconds)
             if "faces" in parts:
                 await running.populate(options.feeds[0] or 100)
                 for faces in options.faces:
                     if each := await sizes.grow_to(faces):
                         found.face_bytes.append(each)
                     await _try(running, found, "faces", options.rates[0], options.seconds)
+            if "schools" in parts:
+                await running.populate(options.feeds[0] or 100)
+                for people in options.schools:
+                    await sizes.enlarge_school(people)
+                    await _try(running, found, "schools", options.rates[0], options.seconds)
             found.photo_bytes = await running.photo_bytes_each()
     if "soak" in parts:
         # One of its own: it begins as any installation does.

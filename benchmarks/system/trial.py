@@ -156,6 +156,8 @@ class Bench:
         """Upload at a rate, and wait until all is done."""
         load_before = os.getloadavg()[0]
         say(f"{part}: {self.feeds:,} feeds, {rate:g} uploads a second for {seconds:.0f} s")
+        # Of a rate that was too high there may be something left.
+        await self.people.wait_for_jobs(_DRAIN_S)
         men = await self.people.make(max(math.ceil(rate * seconds), 1), Gender.MALE)
         await asyncio.sleep(_SETTLE_S)
         self.streams.late_s.clear()

@@ -88,6 +88,17 @@ def test_refresh_keeps_what_a_run_did_not_measure(tmp_path: Path) -> None:
     assert parts["measured"]["photo_bytes"].machine.endswith("load of the machine before: 0.3")
 
 
+def test_soak_alone_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.json"
+    shutil.copy(FILE, path)
+    nothing = {"trials": [], "openings": [], "face_bytes": [], "page_ms": {}, "photo_bytes": 0}
+
+    with pytest.raises(SystemExit, match="no costs"):
+        refresh(_figures() | nothing, path)
+
+    assert path.read_text() == FILE.read_text()
+
+
 def test_every_measured_input_names_a_command_that_exists() -> None:
     for part, inputs in load()[2].items():
         for name, each in inputs.items():

@@ -189,6 +189,17 @@ def test_hundred_million_people_are_carried_and_priced() -> None:
     assert gib >= load_of(demand_of(1e8, growth.assumed), growth.costs).index_gib
 
 
+def test_machines_are_as_many_as_the_scarcest_thing_asks_for() -> None:
+    # 1e7 people upload 46.3 a second in the busiest moment.
+    by_cores = _growth(worker_ms_photo=1_000, server_ms_upload=1_000)
+    by_memory = _growth(server_kib_feed=1024 * 10)
+
+    roles = {box.role: box.machines for box in by_cores.boxes(3, 1e7)}
+    assert roles == {"Postgres": 1, "workers": 6, "servers": 6}
+    # 100,000 feeds of 10 MiB, and half of 64 GiB may be used.
+    assert by_memory.boxes(3, 1e7)[1].machines == 31
+
+
 def test_report_says_where_even_the_last_step_ends() -> None:
     growth = _growth(database_ms_upload=1e6)
 

@@ -68,6 +68,21 @@ def test_backlog_of_an_evening_that_is_too_full_is_seen() -> None:
     assert wait(1.5) > 600
 
 
+def test_uploads_come_when_the_day_says() -> None:
+    shape = day_shape(4)
+    rate = 5_000 / DAY_S
+    came = [
+        at
+        for at, _ in simulate(
+            lambda at: rate * shape(at), 4 * rate, DAY_S, servers=1, mean_s=0, cv=0, seed=0
+        )
+    ]
+
+    assert len(came) == pytest.approx(5_000, rel=0.05)
+    evening = sum(18 * 3600 < at < 22 * 3600 for at in came)
+    assert evening > 0.5 * len(came)
+
+
 def test_nobody_waits_for_a_worker_that_rests() -> None:
     waits = dict(simulate(lambda _: 1, 1, 1_000, servers=100, mean_s=0.1, cv=0, seed=0))
 
