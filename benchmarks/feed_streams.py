@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -41,6 +42,7 @@ from automatch.ops.bench.usage import Meter, describe_machine
 from automatch.postgres.addresses import database_address
 from automatch.settings.secrets import read
 from automatch.settings.settings import Settings
+from tests.support.bulk import as_texts, copy_columns, write_embeddings
 
 _FACES = 10
 _FEEDS_PER_ADDRESS = 500
@@ -111,7 +113,7 @@ class Streams:
         """Open the feed of each person at once; return how long each took."""
         tasks = [
             self._open_one(person, f"127.0.2.{1 + number // _FEEDS_PER_ADDRESS}")
-            for number, person in enumerate(people)
+            for number, person in enumerate(people, len(self._open))
         ]
         took = await asyncio.gather(*tasks, return_exceptions=True)
         if failed := [error for error in took if isinstance(error, BaseException)]:
@@ -305,21 +307,23 @@ class Looks:
         return women
 
     def _give(self, women: list[Person]) -> None:
+        if not women:
+            return
         dice = np.random.default_rng(1)
+        looks = np.stack([self.templates[n % len(self.templates)] for n in range(len(women))])
+        near = looks + dice.normal(scale=0.004, size=looks.shape)
+        near /= np.linalg.norm(near, axis=1, keepdims=True)
+        # Each has one face, with the same id. Thousands would take the triggers a minute.
+        ids = np.stack([np.frombuffer(UUID(woman.id).bytes, np.uint8) for woman in women])
+        texts = [woman.id.replace("-", "") for woman in women]
         with psycopg.connect(_owner(self.home)) as conn:
-            register_vector(conn)
-            for woman, vector in zip(women, itertools.cycle(self.templates), strict=False):
-                near = vector + dice.normal(scale=0.004, size=vector.shape)
-                (face,) = conn.execute(
-                    "insert into public.faces (profile_id, image_path, image_sha256)"
-                    " values (%s, %s, %s) returning id",
-                    [woman.id, f"none/{woman.id}", woman.id.replace("-", "") * 2],
-                ).fetchone() or (None,)
-                conn.execute(
-                    "insert into public.face_embeddings (model, face_id, embedding)"
-                    " values (%s, %s, %s)",
-                    [self.model, face, near / np.linalg.norm(near) * np.linalg.norm(vector)],
-                )
+            conn.execute("set session_replication_role = replica")
+            copy_columns(
+                conn,
+                "public.faces (id, profile_id, image_path, image_sha256)",
+                [ids, ids, as_texts(texts), as_texts([text * 2 for text in texts])],
+            )
+            write_embeddings(conn, SCHOOL, "female", ids, near, model=self.model)
 
 
 def _take_templates(home: Path, leaders: list[str]) -> dict[str, tuple[str, np.ndarray]]:

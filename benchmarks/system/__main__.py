@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -69,6 +70,8 @@ class Found:
 def main() -> None:
     options = _options()
     raise_descriptor_limit()
+    # Whoever stops it wants the installation gone too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     command = " ".join(["python -m benchmarks.system", *_shown(sys.argv[1:])])
     found = Found(
         describe_machine(), command, f"{datetime.now(UTC):%Y-%m-%d}", "", options.processes

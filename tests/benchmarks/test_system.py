@@ -157,6 +157,9 @@ def test_pictures_can_be_drawn_without_some_figures(tmp_path: Path) -> None:
     addresses = [draw_grid(trials, tmp_path / "grid.svg"), draw_soak(_SOAK, tmp_path / "soak.svg")]
 
     assert addresses == ["images/grid.svg", "images/soak.svg"]
+    grid = (tmp_path / "grid.svg").read_text()
+    assert "<!-- 100 feeds -->" in grid
+    assert "<!-- 0 feeds -->" not in grid
     for path in tmp_path.iterdir():
         text = path.read_text()
         assert text.startswith("<?xml")
