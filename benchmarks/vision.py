@@ -3,9 +3,9 @@
     .venv/bin/python -m benchmarks.vision [--yunet FILE] [--photos 20] [--rounds 3]
 
 dlib's own pipeline decodes the whole file with Pillow in the same process, detects at a long side
-of 640 like ours, and embeds with dlib. Ours decodes in a child process (which also writes the kept
-copy and the thumbnail), and embeds with onnxruntime. All variants alternate in one run, so that
-other load affects them equally. Beside wall-clock time it prints CPU time, child processes
+of 640 like ours, and embeds with dlib. Ours decodes in a child process, embeds with onnxruntime, and
+makes the kept copy and the thumbnail. All variants alternate in one run, so that other load affects
+them equally. Beside wall-clock time it prints CPU time, child processes
 included, which other load affects less. Prints Markdown.
 """
 
@@ -172,7 +172,7 @@ def measure_stages(
                 # What loads a model or starts a process is no cost of a photo.
                 times.clear()
             timed("decode", "dlib's own", _whole, photo)
-            pixels = timed("decode", "ours", decoder.decode, photo).pixels
+            pixels = timed("decode", "ours", decoder.decode, photo)
             for name, detector in detectors.items():
                 found = timed("detect", name, detector.find, pixels)
                 aligned = timed("align", name, detector.align, pixels, found[0])

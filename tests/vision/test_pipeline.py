@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageCms, ImageFilter, PngImagePlugin
 
 from automatch.errors import AutomatchError
 from automatch.errors.embedder import EmbeddingInvalidError, ModelDamagedError, ModelMissingError
@@ -24,7 +24,6 @@ from automatch.model.faces import FaceBox
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
-from automatch.vision.decode.decoder import DecodedPhoto
 from automatch.vision.detect.detector import Detection
 from automatch.vision.models.model_files import FACE_RESNET, YUNET, verified
 from automatch.vision.pipeline import Pipeline
@@ -351,6 +350,32 @@ def _children() -> set[str]:
     return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
 
 
+def _with_everything(kind: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x010E] = "SECRET-DESCRIPTION"
+    exif.get_ifd(0x8825)[1] = "SECRET-GPS"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    more: dict[str, object] = {"comment": b"SECRET-COMMENT", "xmp": b"<x:xmpmeta SECRET-XMP/>"}
+    if kind == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Comment", "SECRET-COMMENT")
+        text.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta SECRET-XMP/>")
+        more = {"pnginfo": text}
+    return encode(astronaut(), kind, exif=exif, icc_profile=profile, **more)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
+async def test_nothing_but_pixels_is_kept(kind: str, analyzer: LocalAnalyzer) -> None:
+    photo = _with_everything(kind)
+    assert photo.count(b"SECRET") >= 3
+
+    extraction = await analyzer.extract(photo)
+
+    for trace in (b"SECRET", b"Exif", b"xmp", b"http", b"ICC_PROFILE", b"Photoshop", b"mdat"):
+        assert trace not in extraction.kept_jpeg
+        assert trace not in extraction.thumbnail_jpeg
+
+
 class _Glance:
     """A detector whose first search is sure of one face and has only a guess of another."""
 
@@ -367,10 +392,10 @@ def test_a_face_that_only_the_closer_look_is_sure_of_counts() -> None:
     pipeline = Pipeline(
         cast("Decoder", None), cast("Detector", _Glance()), FakeEmbedder(), _SETTINGS.vision
     )
-    photo = DecodedPhoto(np.zeros((100, 300, 3), np.uint8), b"")
+    photo = np.zeros((100, 300, 3), np.uint8)
 
     with pytest.raises(SeveralFacesError, match=r"^2 faces"):
-        pipeline._choose(pipeline._find(photo).detections, photo.pixels)
+        pipeline._choose(pipeline._find(photo).detections, photo)
 
 
 async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:

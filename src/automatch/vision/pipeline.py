@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from automatch.model.faces import FaceBox
     from automatch.settings.vision import VisionSettings
-    from automatch.vision.decode.decoder import DecodedPhoto, Decoder
+    from automatch.vision.decode.decoder import Decoder
     from automatch.vision.detect.detector import AlignedFace, Detection, Detector
     from automatch.vision.embed.embedder import Embedder
 
@@ -120,10 +120,10 @@ class Pipeline:
             timings_ms=_timings_ms(started, decoded_at, detected_at, embedded_at),
         )
 
-    def _find(self, decoded: DecodedPhoto) -> _FoundFaces:
+    def _find(self, decoded: npt.NDArray[np.uint8]) -> _FoundFaces:
         """Return the photo upright and every face in it, those in the background too."""
-        quarter_turns, detections = find_upright(self.detector, decoded.pixels)
-        pixels = rotated(decoded.pixels, quarter_turns)
+        quarter_turns, detections = find_upright(self.detector, decoded)
+        pixels = rotated(decoded, quarter_turns)
         if detections:
             least = self.detector.min_confidence
             known = [face for face in detections if face.confidence >= least]
@@ -131,7 +131,7 @@ class Pipeline:
             more = without_known(others, known)
             # A closer look may be sure of what was only a guess.
             detections = surest_first([*without_known(detections, more), *more])
-        return _FoundFaces(pixels, None if quarter_turns else decoded.kept_jpeg, detections)
+        return _FoundFaces(pixels, quarter_turns != 0, detections)
 
     def _choose(
         self,
@@ -157,22 +157,19 @@ class Pipeline:
         """Return the kept copy and the thumbnail; with a face of its *own*, without the others."""
         side = self.settings.thumbnail_side
         page = Image.fromarray(found.pixels)
-        alone = redacted(page, own, found.detections) if own else None
-        kept = found.kept_jpeg if alone is None else None
-        page = alone or page
-        small = portrait(page, own, side) if own else thumbnail(page, side)
-        return kept or kept_copy(page), small
+        page = (redacted(page, own, found.detections) if own else None) or page
+        return kept_copy(page), portrait(page, own, side) if own else thumbnail(page, side)
 
     def _picture(
-        self, decoded: DecodedPhoto, found: _FoundFaces, own: Detection | None
+        self, decoded: npt.NDArray[np.uint8], found: _FoundFaces, own: Detection | None
     ) -> RefusedPicture | None:
         """Return the picture of a refused photo, with the face of its own or what may be one."""
         at_fault = own or next(iter(found.detections), None)
-        if own is None and found.kept_jpeg is None:
+        if own is None and found.turned:
             # What may be a face says nothing about which side is up.
             if len(found.detections) > 1:
                 return None
-            found, at_fault = _FoundFaces(decoded.pixels, decoded.kept_jpeg, ()), None
+            found, at_fault = _FoundFaces(decoded, turned=False, detections=()), None
         kept, small = self._copies(found, at_fault)
         height, width = found.pixels.shape[:2]
         face = at_fault.box.shares_of(width, height) if at_fault else None
@@ -212,8 +209,8 @@ class _FoundFaces:
     """A photo turned upright, with what may be a face in it."""
 
     pixels: npt.NDArray[np.uint8]
-    kept_jpeg: bytes | None
-    """The kept copy; none if the photo was turned."""
+    turned: bool
+    """Whether it lay on its side or head."""
     detections: Sequence[Detection]
     """The most certain first, those in the background among them."""
 

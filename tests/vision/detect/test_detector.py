@@ -147,7 +147,7 @@ def test_a_tilted_head_gives_the_face_of_the_upright_one(
     upright = _embedding(detector, embedder, _pixels(hopper()))
     tilted = hopper().rotate(angle, Image.Resampling.BICUBIC, fillcolor="grey")
 
-    assert np.linalg.norm(upright - _embedding(detector, embedder, _pixels(tilted))) < 0.2
+    assert np.linalg.norm(upright - _embedding(detector, embedder, _pixels(tilted))) < 0.22
 
 
 def test_the_share_inside_falls_as_the_photo_ends_in_the_face(detector: Detector) -> None:

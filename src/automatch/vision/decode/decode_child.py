@@ -1,17 +1,16 @@
-"""The decoder's child process: encoded photos in, pixels and a clean copy out, within limits.
+"""The decoder's child process: encoded photos in, pixels out, within limits.
 
 A photo file is the one input in which a stranger controls every byte that C code parses. So it is
 decoded in a process that can open no file and no socket, has no environment and limited memory and
 CPU, and whose loss costs the worker one photo.
 
 It talks to `decoder.py` in frames over its standard streams. A request is a length and the file; an
-answer is a length and a line of JSON, then the bytes whose sizes that line names. It is started
+answer is a length and a line of JSON, then the pixels whose size that line names. It is started
 with this folder on the path and not as part of the package, whose imports cost 50 MB.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
@@ -19,32 +18,22 @@ import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from automatch.vision.decode import image_decode, image_header, sandbox
+    from automatch.vision.decode import freed_memory, image_decode, image_header, sandbox
 else:
+    import freed_memory
     import image_decode
     import image_header
     import sandbox
 
 _LENGTH = struct.Struct("<I")
-_KEPT_QUALITY = 90
-
-
-def _jpeg(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=_KEPT_QUALITY)
-    return out.getvalue()
 
 
 def _answer(data: bytes, limits: image_header.Limits, config: dict[str, Any]) -> list[bytes]:
     try:
-        kept = image_decode.decode(data, limits, config["kept_side"])
+        size, pixels = image_decode.decode(data, limits, config["kept_side"])
     except image_header.PhotoFileError as exc:
         return [json.dumps({"code": exc.code, "message": exc.message}).encode()]
-    parts = [kept.tobytes(), _jpeg(kept)]
-    head = {"size": kept.size, "lengths": [len(part) for part in parts]}
-    return [json.dumps(head).encode(), *parts]
+    return [json.dumps({"size": size}).encode(), pixels]
 
 
 def _read(stream: BinaryIO) -> bytes | None:
@@ -70,6 +59,7 @@ def main() -> None:
     """
     config = json.loads(sys.argv[-1])
     sandbox.die_with_parent(config["parent"])
+    freed_memory.keep_freed_memory()
     limits = image_header.Limits(**config["limits"])
     image_decode.warm_up()
     sandbox.enter(config["memory_mb"])

@@ -16,12 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import PIL
 import structlog
 
 from automatch.errors import AutomatchError
@@ -41,18 +41,10 @@ _LENGTH = struct.Struct("<I")
 _MAX_HEAD = 4096
 _START_TIMEOUT_S = 30
 _HERE = Path(__file__).parent
+_CHILD_PACKAGES = ("PIL", "cykooz_resizer")
 # The child ignores the environment and the user's packages, so its paths are arguments. They come
 # last in `sys.path`: no file beside the child may replace a standard module.
-_BOOTSTRAP = "import sys; sys.path += sys.argv[1:3]; import decode_child; decode_child.main()"
-
-
-@dataclass(frozen=True, eq=False)
-class DecodedPhoto:
-    """The clean copies of a photo."""
-
-    pixels: npt.NDArray[np.uint8]
-    """The kept copy, (height, width, 3) RGB."""
-    kept_jpeg: bytes
+_BOOTSTRAP = "import sys; sys.path += sys.argv[1:-1]; import decode_child; decode_child.main()"
 
 
 class _ChildGoneError(Exception):
@@ -90,8 +82,10 @@ class Decoder:
         child = self._child
         return child.pid if child else None
 
-    def decode(self, photo: bytes) -> DecodedPhoto:
-        """Return the clean copies of an encoded photo. Blocks without holding the GIL.
+    def decode(self, photo: bytes) -> npt.NDArray[np.uint8]:
+        """Return an encoded photo at the size that is kept, (height, width, 3) RGB.
+
+        It blocks without holding the GIL.
 
         Raises:
             UploadError: there are no bytes, or no photo of a supported type.
@@ -162,7 +156,9 @@ class Decoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         config = json.dumps({**self._config, "parent": os.getpid()})
-        paths = [str(_HERE), str(Path(PIL.__file__).parents[1])]
+        packages = [find_spec(name) for name in _CHILD_PACKAGES]
+        origins = [Path(spec.origin).parents[1] for spec in packages if spec and spec.origin]
+        paths = [str(_HERE), *dict.fromkeys(map(str, origins))]
         child = subprocess.Popen(  # noqa: S603  (no part of the command comes from outside)
             [sys.executable, "-I", "-c", _BOOTSTRAP, *paths, config],
             stdin=subprocess.PIPE,
@@ -202,30 +198,23 @@ class Decoder:
             _log.warning("decoder child died", status=status)
         return JobCrashedError()
 
-    def _read_answer(self, child: subprocess.Popen[bytes], deadline: float) -> DecodedPhoto:
+    def _read_answer(
+        self, child: subprocess.Popen[bytes], deadline: float
+    ) -> npt.NDArray[np.uint8]:
         head = _read_head(child, deadline)
         if "code" in head:
             message = head.get("message")
             raise error_of(str(head["code"]), message if isinstance(message, str) else None)
         try:
             width, height = (int(side) for side in head["size"])
-            pixels, kept = (int(length) for length in head["lengths"])
         except (KeyError, TypeError, ValueError) as exc:
             raise _AnswerInvalidError from exc
         # The child has read a stranger's file and is not trusted: its figures are checked before
         # this process allocates memory for them.
-        if (
-            not 0 < width <= self._vision.kept_side
-            or not 0 < height <= self._vision.kept_side
-            or pixels != 3 * width * height
-            or not 0 < kept <= 2 * pixels + _MAX_HEAD
-        ):
+        if not 0 < width <= self._vision.kept_side or not 0 < height <= self._vision.kept_side:
             raise _AnswerInvalidError
-        raw = _receive(child, pixels, deadline)
-        return DecodedPhoto(
-            pixels=np.frombuffer(raw, np.uint8).reshape(height, width, 3),
-            kept_jpeg=bytes(_receive(child, kept, deadline)),
-        )
+        pixels = _receive(child, 3 * width * height, deadline)
+        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
 
 def _read_head(child: subprocess.Popen[bytes], deadline: float) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from PIL import (
 )
 
 if TYPE_CHECKING:
-    from automatch.vision.decode import image_header, picture_data
+    from automatch.vision.decode import image_header, picture_data, scaling
 else:
     import image_header
     import picture_data
+    import scaling
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -73,12 +74,18 @@ _DAMAGE = (
 )
 
 
+_REDUCING_GAP = 2.0
+"""How far pixels of a picture that is much larger are averaged first, which takes less memory; see
+`Image.resize`."""
+
 # The messages of Pillow and libavif, and of libheif.
 _NO_MEMORY = ("out of memory", "memory allocation")
 
 
-def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Image:
-    """Return the photo upright, in RGB, at most *kept_side* long and without metadata.
+def decode(
+    data: bytes, limits: image_header.Limits, kept_side: int
+) -> tuple[tuple[int, int], bytes]:
+    """Return width and height of the photo, upright and at most *kept_side* long; and its RGB.
 
     Raises:
         image_header.PhotoFileError: the file cannot be used.
@@ -98,14 +105,11 @@ def decode(data: bytes, limits: image_header.Limits, kept_side: int) -> Image.Im
             # The size of a decoded HEIC may differ from the one in its header.
             size = _fit(photo.size, kept_side)
             turn = _TURNS.get(picture_data.orientation(exif or photo.info.get("exif") or b""))
-            image = _flatten(_shrink(_plain(photo), size))
+            return _finished(_plain(photo), size, turn)
     except _DAMAGE as exc:
         if any(words in str(exc).lower() for words in _NO_MEMORY):
             raise MemoryError from exc
         raise image_header.PhotoFileError("image_damaged") from exc
-    if turn is not None:
-        image = image.transpose(turn)
-    return Image.frombytes("RGB", image.size, image.tobytes())
 
 
 def _fit(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -123,10 +127,20 @@ def _plain(image: Image.Image) -> Image.Image:
     return image if image.mode in {"L", "RGB", "CMYK"} else image.convert("RGB")
 
 
-def _shrink(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    if image.size == size:
-        return image
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+def _finished(
+    image: Image.Image, size: tuple[int, int], turn: Image.Transpose | None
+) -> tuple[tuple[int, int], bytes]:
+    """Return a plain image at this size, then turned, as its size and its RGB."""
+    factor = int(min(image.width / size[0], image.height / size[1]) / _REDUCING_GAP)
+    if factor > 1:
+        image = image.reduce(factor)
+    pixels = scaling.scaled(image.tobytes(), image.mode, image.size, size, cubic=True)
+    if image.mode == "RGB" and turn is None:
+        return size, pixels
+    page = _flatten(Image.frombytes(image.mode, size, pixels))
+    if turn is not None:
+        page = page.transpose(turn)
+    return page.size, page.tobytes()
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -142,7 +156,7 @@ def warm_up() -> None:
     for kind, plugin in _PLUGINS.items():
         with plugin(io.BytesIO(_sample(kind))) as photo:
             photo.load()
-            _flatten(_shrink(_plain(photo), (8, 8))).tobytes()
+            _finished(_plain(photo), (8, 8), Image.Transpose.ROTATE_90)
 
 
 def _sample(kind: str) -> bytes:

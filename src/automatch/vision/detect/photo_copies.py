@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from automatch.model.faces import EyePlaces
+from automatch.vision.decode.scaling import scaled
 from automatch.vision.detect.detector import contains_middle
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def place_eyes(size: tuple[int, int], own: Detection, eyes: Points) -> EyePlaces
 
 def thumbnail(page: Image.Image, side: int) -> bytes:
     """Return a picture as WebP, at most *side* pixels long."""
-    small = page.copy()
-    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    scale = min(1.0, side / max(page.size))
+    size = max(1, round(page.width * scale)), max(1, round(page.height * scale))
+    pixels = scaled(page.tobytes(), page.mode, page.size, size, cubic=True)
     out = io.BytesIO()
-    small.save(out, "WEBP", **_THUMBNAIL)
+    Image.frombytes(page.mode, size, pixels).save(out, "WEBP", **_THUMBNAIL)
     return out.getvalue()
 
 

@@ -1,0 +1,60 @@
+"""Pictures at another size, by the fast library and by Pillow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from automatch.vision.decode import scaling
+from tests.support.photos import astronaut
+
+_SIZES = [(400, 300), (170, 500), (700, 640)]
+
+
+def _see_through() -> Image.Image:
+    image = astronaut().convert("RGBA")
+    image.paste((255, 0, 0, 0), (0, 0, 200, 512))
+    return image
+
+
+_PICTURES = {
+    "grey": lambda: astronaut().convert("L"),
+    "rgb": astronaut,
+    "alpha": _see_through,
+    "cmyk": lambda: astronaut().convert("CMYK"),
+}
+
+
+@pytest.mark.skipif(scaling.resizer is None, reason="cykooz_resizer is not installed")
+@pytest.mark.parametrize("cubic", [True, False], ids=["cubic", "linear"])
+@pytest.mark.parametrize("kind", list(_PICTURES))
+@pytest.mark.parametrize("size", _SIZES, ids=str)
+def test_both_libraries_give_the_same_picture(
+    size: tuple[int, int], kind: str, cubic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = _PICTURES[kind]()
+    fast = scaling.scaled(image.tobytes(), image.mode, image.size, size, cubic=cubic)
+    monkeypatch.setattr(scaling, "resizer", None)
+    slow = scaling.scaled(image.tobytes(), image.mode, image.size, size, cubic=cubic)
+
+    differences = np.frombuffer(fast, np.uint8).astype(int) - np.frombuffer(slow, np.uint8)
+    assert np.abs(differences).mean() < 0.5
+    assert np.percentile(np.abs(differences), 99.9) <= 3
+
+
+def test_a_picture_of_the_right_size_is_not_touched() -> None:
+    pixels = astronaut().tobytes()
+
+    assert scaling.scaled(pixels, "RGB", (512, 512), (512, 512), cubic=True) is pixels
+
+
+def test_what_is_transparent_gives_no_colour_to_its_neighbours() -> None:
+    page = Image.new("RGBA", (100, 100), (0, 0, 255, 255))
+    page.paste((255, 0, 0, 0), (0, 0, 51, 100))
+
+    pixels = scaling.scaled(page.tobytes(), "RGBA", page.size, (33, 33), cubic=True)
+
+    rows = np.frombuffer(pixels, np.uint8).reshape(33, 33, 4)
+    seen = rows[rows[..., 3] > 20]
+    assert seen[:, 0].max() < 20
