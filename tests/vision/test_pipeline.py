@@ -373,7 +373,7 @@ async def test_nothing_but_pixels_is_kept(kind: str, analyzer: LocalAnalyzer) ->
 
     for trace in (b"SECRET", b"Exif", b"xmp", b"http", b"ICC_PROFILE", b"Photoshop", b"mdat"):
         assert trace not in extraction.kept_jpeg
-        assert trace not in extraction.thumbnail_jpeg
+        assert trace not in extraction.thumbnail
 
 
 class _Glance:
