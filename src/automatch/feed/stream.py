@@ -57,11 +57,11 @@ class New:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StateChange:
     """Neither feed nor jobs have changed: perhaps whether the person takes part, or the queue."""
 
 
-FeedEvent = Ready | FeedEntry | Job | New | Standing | Reauth
+FeedEvent = Ready | FeedEntry | Job | New | StateChange | Reauth
 Encode = Callable[[AsyncIterator[FeedEvent]], AsyncIterator[str]]
 """Returns the text of each of some events that come together."""
 
@@ -252,7 +252,7 @@ class FeedStream:
             self._sent_new = hash(new)
             yield new
         elif is_bare:
-            yield Standing()
+            yield StateChange()
         self._is_woken |= len(news.entries) == PAGE
 
 

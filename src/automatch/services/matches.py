@@ -169,7 +169,9 @@ async def mark_seen(db: Database, claims: Claims, match_ids: Sequence[UUID]) -> 
         return len(await feed.list_new_matches(conn))
 
 
-async def load_standing(live: LiveFeed, claims: Claims) -> tuple[list[OwnCase], Membership | None]:
+async def load_participation(
+    live: LiveFeed, claims: Claims
+) -> tuple[list[OwnCase], Membership | None]:
     """Return what decides whether a person takes part: their cases, and their membership."""
     news = await live.reader.read(NewsQuery(claims, standing=True))
     return news.cases, next(iter(news.memberships), None)

@@ -1,7 +1,7 @@
 """What changed for many people, read in one transaction, each person's rows as that person.
 
-The role and the claims change inside of a statement (`act_as` in sql/schema/51_feed.sql): for 21
-people who are told of a photo that is one round trip, and each still sees what the policies let
+The role and the claims change inside of a statement (`take_role_of` in sql/schema/51_feed.sql): for
+21 people who are told of a photo that is one round trip, and each still sees what the policies let
 them see.
 """
 

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, New, Ready, Reauth, Standing
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth, StateChange
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep, caller_of, on_loop
 from automatch.http.event_stream import EventStreamResponse
@@ -23,8 +23,8 @@ from automatch.search.explain import needs_explanation
 from automatch.services.matches import (
     MAX_POSITION,
     load_feed_overview,
+    load_participation,
     load_pool,
-    load_standing,
     open_feed,
 )
 from automatch.services.photos import shown_until
@@ -186,7 +186,7 @@ async def _encode_events(
                 if known:
                     data["waiting"] = waiting.kind if waiting else ""
                 yield sse.encode_event("job", data)
-            case Standing():
+            case StateChange():
                 yield sse.encode_event("state", {})
             case Reauth():
                 yield sse.encode_event("reauth", {})
@@ -203,7 +203,7 @@ async def _load_pool(caller: Caller, services: Services) -> MatchPool | None:
 async def _load_waiting(caller: Caller, services: Services) -> tuple[Waiting | None] | None:
     """Return what the person waits for, if anything; nothing where that cannot be read."""
     try:
-        own_cases, membership = await load_standing(services.live, caller.claims)
+        own_cases, membership = await load_participation(services.live, caller.claims)
     except (StoreError, TokenInvalidError):
         return None
     return (find_waiting(membership, list_notices(own_cases)),)

@@ -13,7 +13,7 @@ from automatch.services.profiles import unhide_person
 from automatch.services.rate_limits import Limit
 from automatch.store import feed
 from automatch.web.pages import PageRoute, SenderDep, tell
-from automatch.web.undo import Deed
+from automatch.web.undo import PersonAct
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -26,7 +26,7 @@ async def like(
     """Like a person."""
     async with services.db.as_user(caller.claims) as conn:
         both = await feed.like_profile(conn, profile_id)
-    return tell(request, services, Deed.BOTH_LIKE if both else Deed.LIKED, profile_id)
+    return tell(request, services, PersonAct.BOTH_LIKE if both else PersonAct.LIKED, profile_id)
 
 
 @router.post("/people/{profile_id}/unlike")
@@ -37,7 +37,7 @@ async def unlike(
     """Take a like back."""
     async with services.db.as_user(caller.claims) as conn:
         await feed.unlike_profile(conn, profile_id)
-    return tell(request, services, Deed.UNLIKED, profile_id)
+    return tell(request, services, PersonAct.UNLIKED, profile_id)
 
 
 @router.post("/matches/{match_id}/dismiss")
@@ -48,7 +48,7 @@ async def dismiss(
     """Say that a match is not a look-alike."""
     async with services.db.as_user(caller.claims) as conn:
         other = await feed.dismiss_match(conn, match_id)
-    return tell(request, services, Deed.DISMISSED, other, back="/feed")
+    return tell(request, services, PersonAct.DISMISSED, other, back="/feed")
 
 
 @router.post("/people/{profile_id}/block")
@@ -59,7 +59,7 @@ async def block(
     """Block a person: neither sees the other."""
     async with services.db.as_user(caller.claims) as conn:
         await feed.block_profile(conn, profile_id)
-    return tell(request, services, Deed.BLOCKED, profile_id, back="/feed")
+    return tell(request, services, PersonAct.BLOCKED, profile_id, back="/feed")
 
 
 @router.post("/people/{profile_id}/show-again")
@@ -69,7 +69,7 @@ async def show_again(
 ) -> Response:
     """Show a person again who was blocked, dismissed or both."""
     await unhide_person(services.db, caller.claims, profile_id)
-    return tell(request, services, Deed.SHOWN, profile_id)
+    return tell(request, services, PersonAct.SHOWN, profile_id)
 
 
 @router.post("/reports/{case_id}/withdraw")
@@ -79,4 +79,4 @@ async def withdraw_report(
 ) -> Response:
     """Take back a report that was just made."""
     await services.reports.withdraw(caller.claims, case_id)
-    return tell(request, services, Deed.WITHDRAWN, case_id)
+    return tell(request, services, PersonAct.WITHDRAWN, case_id)

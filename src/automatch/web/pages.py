@@ -32,7 +32,7 @@ from automatch.web.language import gettext as _
 from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
 from automatch.web.templating import ErrorPage, Page, build_templates, render_page
-from automatch.web.undo import Deed, Done, forget_done, read_done, remember_done
+from automatch.web.undo import Done, PersonAct, forget_done, read_done, remember_done
 
 _ONWARD = re.compile(r"/(?:feed|matches/[0-9a-f-]{36})(?:\?[\w=&.-]*)?", re.ASCII)
 
@@ -148,15 +148,15 @@ def go_to(path: str) -> RedirectResponse:
 
 
 def tell(
-    request: Request, services: Services, deed: Deed, object_id: UUID, back: str = ""
+    request: Request, services: Services, act: PersonAct, object_id: UUID, back: str = ""
 ) -> Response:
     """Tell a script what was done, or lead a browser on to be told.
 
     It comes to where the form says (`onward_from`), else to *back*, else whence it came.
     """
-    done = Done(deed, object_id)
+    done = Done(act, object_id)
     if wants_json(request):
-        return JSONResponse({"deed": deed.value, "message": done.message, "undo": done.undo})
+        return JSONResponse({"act": act.value, "message": done.message, "undo": done.undo})
     if back:
         back = onward_from(request) or back
     else:

@@ -36,7 +36,7 @@ from automatch.web.report_views import (
     photo_of,
 )
 from automatch.web.templating import ErrorPage, Problem
-from automatch.web.undo import Deed
+from automatch.web.undo import PersonAct
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -70,7 +70,7 @@ async def report(
             raise
         problem = Problem.of(exc, "statement" if reason else "reason")
         return show(replace(page, problem=problem), exc)
-    return tell(request, services, Deed.REPORTED, case_id, back="/feed")
+    return tell(request, services, PersonAct.REPORTED, case_id, back="/feed")
 
 
 @router.get("/reports")

@@ -20,7 +20,7 @@ _LIFE_S = 15
 """The ten seconds of a toast, and the way there."""
 
 
-class Deed(StrEnum):
+class PersonAct(StrEnum):
     """What was done; the id that belongs to it is a person's, or for `reported` a case's."""
 
     LIKED = "liked"
@@ -34,12 +34,12 @@ class Deed(StrEnum):
 
 
 _UNDONE_BY = {
-    Deed.LIKED: "/people/{}/unlike",
-    Deed.BOTH_LIKE: "/people/{}/unlike",
-    Deed.UNLIKED: "/people/{}/like",
-    Deed.DISMISSED: "/people/{}/show-again",
-    Deed.BLOCKED: "/people/{}/show-again",
-    Deed.REPORTED: "/reports/{}/withdraw",
+    PersonAct.LIKED: "/people/{}/unlike",
+    PersonAct.BOTH_LIKE: "/people/{}/unlike",
+    PersonAct.UNLIKED: "/people/{}/like",
+    PersonAct.DISMISSED: "/people/{}/show-again",
+    PersonAct.BLOCKED: "/people/{}/show-again",
+    PersonAct.REPORTED: "/reports/{}/withdraw",
 }
 
 
@@ -47,41 +47,41 @@ _UNDONE_BY = {
 class Done:
     """Something that was just done."""
 
-    deed: Deed
+    act: PersonAct
     object_id: UUID
 
     @property
     def message(self) -> str:
         """What happened, in a sentence."""
         return {
-            Deed.LIKED: _("Liked. They'll only know if they like you, too."),
-            Deed.BOTH_LIKE: _("You like each other!"),
-            Deed.UNLIKED: _("You don't like them any more."),
-            Deed.DISMISSED: _("Not a look-alike. You won't see each other."),
-            Deed.BLOCKED: _("Blocked. They aren't told."),
-            Deed.REPORTED: _("Reported. We'll look at it, and you won't see each other."),
-            Deed.SHOWN: _("You can see each other again."),
-            Deed.WITHDRAWN: _("Your report is withdrawn."),
-        }[self.deed]
+            PersonAct.LIKED: _("Liked. They'll only know if they like you, too."),
+            PersonAct.BOTH_LIKE: _("You like each other!"),
+            PersonAct.UNLIKED: _("You don't like them any more."),
+            PersonAct.DISMISSED: _("Not a look-alike. You won't see each other."),
+            PersonAct.BLOCKED: _("Blocked. They aren't told."),
+            PersonAct.REPORTED: _("Reported. We'll look at it, and you won't see each other."),
+            PersonAct.SHOWN: _("You can see each other again."),
+            PersonAct.WITHDRAWN: _("Your report is withdrawn."),
+        }[self.act]
 
     @property
     def undo(self) -> str | None:
         """Where a form undoes it."""
-        path = _UNDONE_BY.get(self.deed)
+        path = _UNDONE_BY.get(self.act)
         return path.format(self.object_id) if path else None
 
 
 def remember_done(services: Services, done: Done) -> str:
     """Return the `Set-Cookie` value by which the next page tells it."""
-    value = f"{done.deed}.{done.object_id}"
+    value = f"{done.act}.{done.object_id}"
     return write_cookie(services.settings, DONE_COOKIE, value, _LIFE_S)
 
 
 def read_done(request: Request) -> Done | None:
     """Return what the page before has done; a cookie that says anything else says nothing."""
-    deed, _dot, object_id = request.cookies.get(DONE_COOKIE, "").partition(".")
+    act, _dot, object_id = request.cookies.get(DONE_COOKIE, "").partition(".")
     try:
-        return Done(Deed(deed), UUID(object_id))
+        return Done(PersonAct(act), UUID(object_id))
     except ValueError:
         return None
 

@@ -133,7 +133,7 @@ async def test_script_is_told_what_was_done_and_where_to_undo_it(server: System)
         client.headers["accept"] = "application/json"
         liked = await client.post(f"/people/{he.id}/like")
         assert liked.json() == {
-            "deed": "both_like",
+            "act": "both_like",
             "message": "You like each other!",
             "undo": f"/people/{he.id}/unlike",
         }
@@ -161,7 +161,7 @@ async def test_page_of_one_person_does_nothing_for_another(server: System) -> No
             other = await client.post(f"{act}?person={he.id}", data={"reason": "fake"})
             assert other.status_code == 403, act
         own = await client.post(f"/people/{he.id}/like?person={she.id}")
-        assert own.json()["deed"] == "liked"
+        assert own.json()["act"] == "liked"
 
 
 async def test_cookie_of_somebody_elses_making_tells_nothing(server: System) -> None:

@@ -18,7 +18,7 @@ from automatch.errors.request import (
 )
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
-from automatch.feed.stream import FeedEvent, New, Ready, Reauth, Standing
+from automatch.feed.stream import FeedEvent, New, Ready, Reauth, StateChange
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
 from automatch.http.event_stream import EventStreamResponse
@@ -173,7 +173,7 @@ async def _encode_events(
                 )
             case Job():
                 yield sse.encode_event("job", JobResponse.from_job(event).model_dump(mode="json"))
-            case New() | Standing():
+            case New() | StateChange():
                 # Only pages show these.
                 pass
             case Reauth():

@@ -1520,7 +1520,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, m.* from public.get_membership() as m;
         end if;
         perform set_config('role', 'none', true);
@@ -5795,7 +5795,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, p.* from public.match_pool() as p;
         end if;
         perform set_config('role', 'none', true);
@@ -6400,8 +6400,8 @@ begin
     update automatch.likes as l set mutual = true, told_at = automatch.now()
     where (l.profile_id, l.other_profile_id) in ((v_me, p_profile_id), (p_profile_id, v_me));
     -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
-    perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
-    perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
+    perform automatch.resend_feed_entries(v_me, array[p_profile_id], true);
+    perform automatch.resend_feed_entries(p_profile_id, array[v_me], true);
     -- Whoever likes second is answered that both do.
     perform public.mark_matches_seen(array(
         select e.match_id from automatch.feed_entries as e
@@ -6428,8 +6428,8 @@ begin
     update automatch.likes as l set mutual = false
     where l.profile_id = p_profile_id and l.other_profile_id = v_me and l.mutual;
     if found then
-        perform automatch.touch_feed_entries(v_me, array[p_profile_id], false);
-        perform automatch.touch_feed_entries(p_profile_id, array[v_me], false);
+        perform automatch.resend_feed_entries(v_me, array[p_profile_id], false);
+        perform automatch.resend_feed_entries(p_profile_id, array[v_me], false);
     end if;
 end
 $$;
@@ -6452,7 +6452,7 @@ create table automatch.shares (
 comment on table automatch.shares is 'Plain text that people see of each other once both have liked, and as long as both do.';
 
 -- Whoever hides reads nothing either: the other does not see them.
-create view automatch.shown_likes as
+create view automatch.shown_likes with (security_invoker = true) as
 select
     l.profile_id, l.other_profile_id,
     l.mutual and me.discoverable as mutual,
@@ -6504,7 +6504,7 @@ begin
     if v_sentence is not null or v_handle is not null then
         insert into automatch.shares (profile_id, sentence, handle) values (v_me, v_sentence, v_handle);
     end if;
-    perform automatch.touch_feed_entries(o.id, array[v_me], false) from unnest(v_others) as o (id);
+    perform automatch.resend_feed_entries(o.id, array[v_me], false) from unnest(v_others) as o (id);
 end
 $$;
 comment on function public.save_share(text, text) is
@@ -6520,7 +6520,7 @@ begin
         where l.profile_id = p_profile_id and l.other_profile_id = p_reader_id and l.mutual
           and s.profile_id = p_profile_id and s.updated_at > p_since;
         if found then
-            perform automatch.touch_feed_entries(p_profile_id, array[p_reader_id], true);
+            perform automatch.resend_feed_entries(p_profile_id, array[p_reader_id], true);
         end if;
     end if;
 end
@@ -7158,7 +7158,7 @@ comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
 
-create function automatch.touch_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
+create function automatch.resend_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7186,7 +7186,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
+comment on function automatch.resend_feed_entries(uuid, uuid[], boolean) is
     'Have open pages read some entries of a feed, which is locked, again, of those where each sees the other; those that '
     'are news go to the top and are new again.';
 
@@ -7355,7 +7355,7 @@ comment on function public.feed_position() is 'The last position of the caller''
 
 -- Many people are read for at once, each as himself: the role and the claims change inside of one statement. So the
 -- policies say what each sees, and nobody has to say it again for many.
-create function public.act_as(p_claims jsonb)
+create function public.take_role_of(p_claims jsonb)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -7366,7 +7366,7 @@ begin
     return true;
 end
 $$;
-comment on function public.act_as(jsonb) is
+comment on function public.take_role_of(jsonb) is
     'Take the role and the claims of a person until the role is set to none, unless their session has ended.';
 
 create function public.read_feed_positions(p_claims jsonb[])
@@ -7375,7 +7375,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, public.feed_position();
         end if;
         perform set_config('role', 'none', true);
@@ -7395,7 +7395,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, f.*
                 from public.feed_page(p_after => p_after[v_reader], p_limit => p_limit) as f;
@@ -7418,7 +7418,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
                     j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.refused_picture,
@@ -7444,7 +7444,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, n.number, m.id, m.face_a_id, m.face_b_id, m.created_at
                 from public.matches_after(p_after[v_reader], p_limit) as n
@@ -9916,7 +9916,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, n.id from public.list_new_matches() as n (id);
         end if;
         perform set_config('role', 'none', true);
@@ -11470,7 +11470,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, o.* from public.list_own_cases() as o;
         end if;
         perform set_config('role', 'none', true);
@@ -13161,7 +13161,7 @@ from (values
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
     -- What open pages and apps are told, read for many people at once.
     ('function', 'execute', 'automatch_api', '
-        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
+        public.take_role_of public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
         public.read_memberships public.read_new_matches public.read_own_cases public.read_own_jobs
         public.read_unseen_matches
     '),

@@ -314,7 +314,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, m.* from public.get_membership() as m;
         end if;
         perform set_config('role', 'none', true);

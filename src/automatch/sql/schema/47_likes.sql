@@ -50,8 +50,8 @@ begin
     update automatch.likes as l set mutual = true, told_at = automatch.now()
     where (l.profile_id, l.other_profile_id) in ((v_me, p_profile_id), (p_profile_id, v_me));
     -- News each time: or who likes, reads and unlikes could go on reading without the other knowing.
-    perform automatch.touch_feed_entries(v_me, array[p_profile_id], true);
-    perform automatch.touch_feed_entries(p_profile_id, array[v_me], true);
+    perform automatch.resend_feed_entries(v_me, array[p_profile_id], true);
+    perform automatch.resend_feed_entries(p_profile_id, array[v_me], true);
     -- Whoever likes second is answered that both do.
     perform public.mark_matches_seen(array(
         select e.match_id from automatch.feed_entries as e
@@ -78,8 +78,8 @@ begin
     update automatch.likes as l set mutual = false
     where l.profile_id = p_profile_id and l.other_profile_id = v_me and l.mutual;
     if found then
-        perform automatch.touch_feed_entries(v_me, array[p_profile_id], false);
-        perform automatch.touch_feed_entries(p_profile_id, array[v_me], false);
+        perform automatch.resend_feed_entries(v_me, array[p_profile_id], false);
+        perform automatch.resend_feed_entries(p_profile_id, array[v_me], false);
     end if;
 end
 $$;

@@ -12,7 +12,7 @@ create table automatch.shares (
 comment on table automatch.shares is 'Plain text that people see of each other once both have liked, and as long as both do.';
 
 -- Whoever hides reads nothing either: the other does not see them.
-create view automatch.shown_likes as
+create view automatch.shown_likes with (security_invoker = true) as
 select
     l.profile_id, l.other_profile_id,
     l.mutual and me.discoverable as mutual,
@@ -64,7 +64,7 @@ begin
     if v_sentence is not null or v_handle is not null then
         insert into automatch.shares (profile_id, sentence, handle) values (v_me, v_sentence, v_handle);
     end if;
-    perform automatch.touch_feed_entries(o.id, array[v_me], false) from unnest(v_others) as o (id);
+    perform automatch.resend_feed_entries(o.id, array[v_me], false) from unnest(v_others) as o (id);
 end
 $$;
 comment on function public.save_share(text, text) is
@@ -80,7 +80,7 @@ begin
         where l.profile_id = p_profile_id and l.other_profile_id = p_reader_id and l.mutual
           and s.profile_id = p_profile_id and s.updated_at > p_since;
         if found then
-            perform automatch.touch_feed_entries(p_profile_id, array[p_reader_id], true);
+            perform automatch.resend_feed_entries(p_profile_id, array[p_reader_id], true);
         end if;
     end if;
 end

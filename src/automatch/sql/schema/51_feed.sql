@@ -219,7 +219,7 @@ comment on function automatch.move_feed_entries(uuid[], uuid[]) is
     'Move entries to the top of their feeds, in their old order, so that open pages update them. The feeds are '
     'locked first.';
 
-create function automatch.touch_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
+create function automatch.resend_feed_entries(p_profile_id uuid, p_other_profile_ids uuid[], p_is_news boolean)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -247,7 +247,7 @@ begin
     end if;
 end
 $$;
-comment on function automatch.touch_feed_entries(uuid, uuid[], boolean) is
+comment on function automatch.resend_feed_entries(uuid, uuid[], boolean) is
     'Have open pages read some entries of a feed, which is locked, again, of those where each sees the other; those that '
     'are news go to the top and are new again.';
 
@@ -416,7 +416,7 @@ comment on function public.feed_position() is 'The last position of the caller''
 
 -- Many people are read for at once, each as himself: the role and the claims change inside of one statement. So the
 -- policies say what each sees, and nobody has to say it again for many.
-create function public.act_as(p_claims jsonb)
+create function public.take_role_of(p_claims jsonb)
 returns boolean language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -427,7 +427,7 @@ begin
     return true;
 end
 $$;
-comment on function public.act_as(jsonb) is
+comment on function public.take_role_of(jsonb) is
     'Take the role and the claims of a person until the role is set to none, unless their session has ended.';
 
 create function public.read_feed_positions(p_claims jsonb[])
@@ -436,7 +436,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query select v_reader, public.feed_position();
         end if;
         perform set_config('role', 'none', true);
@@ -456,7 +456,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, f.*
                 from public.feed_page(p_after => p_after[v_reader], p_limit => p_limit) as f;
@@ -479,7 +479,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, j.id, j.face_id, j.status, j.attempts, j.max_attempts, j.error_code, j.error_message,
                     j.created_at, j.started_at, j.completed_at, j.match_count, j.timings, j.face_boxes, j.refused_picture,
@@ -505,7 +505,7 @@ language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 begin
     for v_reader in 1..coalesce(cardinality(p_claims), 0) loop
-        if public.act_as(p_claims[v_reader]) then
+        if public.take_role_of(p_claims[v_reader]) then
             return query
                 select v_reader, n.number, m.id, m.face_a_id, m.face_b_id, m.created_at
                 from public.matches_after(p_after[v_reader], p_limit) as n

@@ -52,7 +52,7 @@ from (values
     ('function', 'execute', 'automatch_api', 'public.find_invitation'),
     -- What open pages and apps are told, read for many people at once.
     ('function', 'execute', 'automatch_api', '
-        public.act_as public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
+        public.take_role_of public.list_ended_sessions public.read_feed_positions public.read_feeds public.read_match_pools
         public.read_memberships public.read_new_matches public.read_own_cases public.read_own_jobs
         public.read_unseen_matches
     '),

@@ -32,7 +32,7 @@ async function like(form) {
 function paint(form, liked) {
   const person = form.closest("[data-person]").dataset.person;
   // The stream may have replaced the card meanwhile.
-  for (const each of document.querySelectorAll(`[data-person="${person}"] form[data-deed="like"]`)) {
+  for (const each of document.querySelectorAll(`[data-person="${person}"] form[data-act="like"]`)) {
     each.querySelector("button").setAttribute("aria-pressed", String(liked));
     each.action = `/people/${person}/${liked ? "unlike" : "like"}`;
   }
@@ -94,17 +94,17 @@ async function report(link, item) {
 
 // Where there is no card to take away, as on the page of a match, the forms lead on to the next one.
 document.addEventListener("submit", (event) => {
-  const { deed } = event.target.dataset;
-  if (deed === "like") {
+  const { act } = event.target.dataset;
+  if (act === "like") {
     event.preventDefault();
     like(event.target);
-  } else if (deed === "hide" && card(event.target)) {
+  } else if (act === "hide" && card(event.target)) {
     event.preventDefault();
     hide(event.target, card(event.target));
   }
 });
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.('a[data-deed="report"]');
+  const link = event.target.closest?.('a[data-act="report"]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   report(link, card(link));
