@@ -47,22 +47,20 @@ pytest_plugins = [
 ]
 
 _LONG = (
-    *("browser", "fault", "deploy", "cli", "guide", "docs", "bulk_import", "vision", "postgres"),
-    *("worker", "http", "sql", "supabase_compat", "ops", "store", "web", "services", "telemetry"),
+    *("browser/test_console.py", "browser", "fault", "ops", "cli", "deploy", "test_wheel.py"),
+    *("bulk_import", "vision", "postgres", "docs", "guide", "supabase_compat", "worker", "http"),
+    *("sql", "attack", "search", "store", "web", "services", "telemetry"),
 )
-"""Folders of tests that start programs or have files that take long, the longest first."""
+"""Where tests start programs or have files that take long, the longest first."""
 
 _TOGETHER = (
-    # Takes as long as all other tests with a browser together.
-    ("tests/browser/test_console.py",),
-    ("tests/browser/",),
     (
         "tests/sql/test_supabase_project.py",
         "tests/supabase_compat/test_supabase_app.py",
         "tests/docs/test_supabase_page.py",
     ),
 )
-"""Files that share what takes long to start: a browser, a cluster like that of Supabase."""
+"""Files that share what takes long to start: a cluster like that of Supabase."""
 
 
 class _Scheduling(LoadFileScheduling):
@@ -88,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     root = config.rootpath / "tests"
 
     def priority(item: pytest.Item) -> int:
-        folder = item.path.relative_to(root).parts[0]
-        return _LONG.index(folder) if folder in _LONG else len(_LONG)
+        path = item.path.relative_to(root)
+        return next((n for n, long in enumerate(_LONG) if path.is_relative_to(long)), len(_LONG))
 
     items.sort(key=priority)

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -19,7 +21,7 @@ from automatch.cli.main import create_cli
 from automatch.settings.settings import setting_names
 from automatch.store.migrate import MIGRATIONS
 from tests.support.build import a_face, a_job, a_profile, connect
-from tests.support.command import run_command
+from tests.support.command import call_command
 from tests.support.doctor import write_secrets
 from tests.support.postgres import Database
 from tests.support.supabase import AuthServer, SupabaseCluster
@@ -79,15 +81,15 @@ async def test_push_and_migrate_as_told(
     # Those of the other projects: the logins are the cluster's.
     write_secrets(home, supabase_cluster.secrets)
     monkeypatch.chdir(tmp_path)
-    setting = ("AUTOMATCH_DATABASE_URL", project.owner)
+    run = partial(asyncio.to_thread, call_command, home, DATABASE_URL=project.owner)
     written, pushed = [block.splitlines() for block in blocks("Push", "bash")]
     assert written == ["automatch db export", "supabase db push"]
     assert pushed[1:] == ["automatch migrate"]
 
-    exported = run_command(home, *shlex.split(written[0])[1:], setting=setting)
+    exported = await run(*shlex.split(written[0])[1:])
     versions = await push(project.owner, Path("supabase", "migrations"))
-    migrated = run_command(home, *shlex.split(pushed[1])[1:], setting=setting)
-    checked = run_command(home, "db", "export", "--check", setting=setting)
+    migrated = await run(*shlex.split(pushed[1])[1:])
+    checked = await run("db", "export", "--check")
 
     assert exported.returncode == migrated.returncode == checked.returncode == 0, migrated.stderr
     assert len(versions) == len(exported.stdout.splitlines()) == len(list(MIGRATIONS.iterdir()))

@@ -113,7 +113,8 @@ def test_workers_continue_on_a_slow_connection_with_small_packets(
     figures: Figures,
 ) -> None:
     keep_journal(owner)
-    jobs = enqueue_faces(owner, add_people(owner, 60))
+    # Two batches; each of them waits for hundreds of messages.
+    jobs = enqueue_faces(owner, add_people(owner, 20))
     with (
         proxy_to(database.owner) as (proxy, url),
         worker_processes(cluster, home, url, **small) as workers,

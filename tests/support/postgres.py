@@ -28,6 +28,7 @@ from tests.support import reset
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from datetime import datetime
     from pathlib import Path
 
 TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
@@ -229,6 +230,7 @@ class DatabasePool:
         self._template = template
         self._idle: list[str] = []
         self._connections: dict[str, psycopg.Connection] = {}
+        self._counted_since: dict[str, datetime] = {}
         self._contents: reset.Template | None = None
 
     def take(self) -> str:
@@ -244,11 +246,13 @@ class DatabasePool:
     def give_back(self, name: str) -> None:
         """Empty a database for the next use, or drop it where emptying is not enough."""
         assert self._contents is not None
+        before = self._counted_since.pop(name, None)
         try:
-            emptied = reset.empty(self._connection(name), self._contents)
+            emptied_at = reset.empty(self._connection(name), self._contents, before)
         except psycopg.Error:
-            emptied = False
-        if emptied:
+            emptied_at = None
+        if emptied_at is not None:
+            self._counted_since[name] = emptied_at
             self._idle.append(name)
         else:
             self._close(name)

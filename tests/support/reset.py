@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -44,6 +47,11 @@ _STATISTICS_AND_SETTINGS = """
          from pg_db_role_setting
          where setdatabase = (select oid from pg_database where datname = current_database()))
 """
+_WRITTEN = """
+    select relid::regclass::text, schemaname = 'pg_catalog' from pg_stat_all_tables
+    where n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+_COUNTED_SINCE = "select stats_reset from pg_stat_database where datname = current_database()"
 _END_OTHER_SESSIONS = """
     select pg_terminate_backend(pid, 10000) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()
@@ -69,6 +77,7 @@ class Template:
     sequences: list[tuple[str, int, bool]]
     """Name, last value and whether that was given out."""
     definitions: tuple[object, ...]
+    statistics_and_settings: tuple[object, ...]
     size: int
 
 
@@ -83,31 +92,47 @@ def read_template(address: str) -> Template:
             if digest is not None
         }
         sequences = conn.execute(_SEQUENCES).fetchall()
-        return Template(tables, digests, rows, sequences, _definitions(conn), _size(conn))
+        return Template(
+            tables,
+            digests,
+            rows,
+            sequences,
+            _definitions(conn),
+            _statistics_and_settings(conn),
+            _size(conn),
+        )
 
 
-def empty(conn: psycopg.Connection, template: Template) -> bool:
+def empty(
+    conn: psycopg.Connection, template: Template, counted_since: datetime | None
+) -> datetime | None:
     """Bring a database back to what it was after it was cloned; end all other sessions.
 
     Args:
         conn: of the owner, in autocommit. One that did it before is three times as quick.
         template: what to bring it back to.
+        counted_since: what this returned the last time. What nobody wrote to since then is not
+            read, unless the counts were lost.
 
     Returns:
-        False when that takes more than to write rows: somebody defined something in it, its
+        None when that takes more than to write rows: somebody defined something in it, its
         statistics were collected, or it has grown a lot. It is to be dropped then.
     """
     conn.execute(_END_OTHER_SESSIONS)
-    if _definitions(conn) != template.definitions:
-        return False
+    tables, catalogs = set(template.tables), set(_CATALOGS)
+    if counted_since is not None and _counted_since(conn) == counted_since:
+        written = dict(conn.execute(_WRITTEN).fetchall())
+        tables &= written.keys()
+        catalogs &= {name for name, is_catalog in written.items() if is_catalog}
+    if catalogs and _definitions(conn) != template.definitions:
+        return None
+    if _statistics_and_settings(conn) != template.statistics_and_settings:
+        return None
     if _size(conn) > template.size + _GROWTH_BYTES:
-        return False
-    digests = _digests(conn, template.tables)
-    changed = [
-        table
-        for table, now, then in zip(template.tables, digests, template.digests, strict=True)
-        if now != then
-    ]
+        return None
+    then = dict(zip(template.tables, template.digests, strict=True))
+    now = dict(zip(sorted(tables), _digests(conn, sorted(tables)), strict=True))
+    changed = [table for table in now if now[table] != then[table]]
     sequences = conn.execute(_SEQUENCES).fetchall()
     with conn.transaction():
         conn.execute("set local session_replication_role = replica")
@@ -123,7 +148,7 @@ def empty(conn: psycopg.Connection, template: Template) -> bool:
     # What this session read is counted first: at the latest ten seconds later it would be anyway.
     conn.execute("select pg_stat_force_next_flush()")
     conn.execute("select pg_stat_reset()")
-    return True
+    return _counted_since(conn)
 
 
 def _definitions(conn: psycopg.Connection) -> tuple[object, ...]:
@@ -133,21 +158,25 @@ def _definitions(conn: psycopg.Connection) -> tuple[object, ...]:
         f"{' where starelid >= 16384' if name == 'pg_statistic' else ''})"
         for name in _CATALOGS
     )
-    catalogs = conn.execute(f"select {sums}".encode()).fetchone()
-    others = conn.execute(_STATISTICS_AND_SETTINGS).fetchone()
-    assert catalogs is not None
-    assert others is not None
-    return catalogs + others
+    return _one_row(conn, f"select {sums}")
 
 
-def _digests(conn: psycopg.Connection, tables: tuple[str, ...]) -> tuple[str | None, ...]:
+def _statistics_and_settings(conn: psycopg.Connection) -> tuple[object, ...]:
+    return _one_row(conn, _STATISTICS_AND_SETTINGS)
+
+
+def _counted_since(conn: psycopg.Connection) -> datetime | None:
+    (since,) = _one_row(conn, _COUNTED_SINCE)
+    assert since is None or isinstance(since, datetime)
+    return since
+
+
+def _digests(conn: psycopg.Connection, tables: Sequence[str]) -> tuple[str | None, ...]:
     each = ", ".join(
         f"(select md5(string_agg(t::text, e'\\n' order by t::text)) from {table} as t)"
         for table in tables
     )
-    row = conn.execute(f"select {each}".encode()).fetchone()
-    assert row is not None
-    return row
+    return _one_row(conn, f"select {each}")
 
 
 def _copy_out(conn: psycopg.Connection, table: str) -> bytes:
@@ -156,6 +185,11 @@ def _copy_out(conn: psycopg.Connection, table: str) -> bytes:
 
 
 def _size(conn: psycopg.Connection) -> int:
-    row = conn.execute("select pg_database_size(current_database())").fetchone()
+    (size,) = _one_row(conn, "select pg_database_size(current_database())")
+    return int(size)
+
+
+def _one_row(conn: psycopg.Connection, query: str) -> tuple[Any, ...]:
+    row = conn.execute(query.encode()).fetchone()
     assert row is not None
-    return int(row[0])
+    return row

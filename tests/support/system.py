@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from automatch.app import create_app
+from automatch.auth.tokens import Tokens
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.sockets import open_socket
 from automatch.cli.runtime.start_checks import check_photos
-from automatch.model.people import Claims
+from automatch.model.people import Claims, Gender
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
@@ -32,7 +34,13 @@ from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import database as store
-from automatch.store.accounts import create_user
+from automatch.store import profiles
+from automatch.store.accounts import (
+    create_user,
+    hash_token,
+    load_session_user,
+    start_session,
+)
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
 from automatch.worker_app import open_worker
@@ -185,15 +193,36 @@ class System:
         birth_date: str = "2000-02-29",
         consent: bool = True,
     ) -> Person:
-        """Create an account, fill in the profile and (unless told not to) consent."""
-        return await self.fill_in(
-            await self.sign_up(),
-            gender,
-            school=school,
-            name=name,
-            birth_date=birth_date,
-            consent=consent,
-        )
+        """Create an account with a profile and, unless told not to, a consent; sign in.
+
+        By what requests call in the end, which takes a quarter of the time of the requests.
+        """
+        email = f"person{next(_serial)}@example.org"
+        await self.open_school(school)
+        async with await psycopg.AsyncConnection.connect(self.database.owner) as conn:
+            person_id = await create_user(
+                conn, email=email, encrypted_password=_QUICK_HASH, data={}
+            )
+            session_id = await start_session(conn, person_id, hash_token(email))
+            user = await load_session_user(conn, session_id)
+            assert user is not None
+            token = Tokens(self.secrets.jwt_secret, self.settings.auth).issue(user, session_id)
+            claims = {"sub": str(person_id), "session_id": str(session_id), "role": "authenticated"}
+            await conn.execute(
+                "select set_config('request.jwt.claims', %s, true), set_config('role', %s, true)",
+                [json.dumps(claims), claims["role"]],
+            )
+            await profiles.save_profile(
+                conn,
+                name=name or f"Person of {school}",
+                school=school,
+                gender=Gender(gender),
+                birth_date=date.fromisoformat(birth_date),
+            )
+            if consent:
+                text = await profiles.load_consent(conn)
+                await profiles.record_consent(conn, granted=True, version=text.version)
+        return Person(str(person_id), email, token, self.client)
 
     async def fill_in(
         self,

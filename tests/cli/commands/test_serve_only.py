@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.support.ai import HEADERS, KEY
-from tests.support.command import run_command, running_server_command
+from tests.support.command import call_command, running_server_command
 
 
 def _get(url: str, path: str) -> tuple[int, dict]:
@@ -34,7 +34,7 @@ def test_an_ai_service_without_a_key_of_its_own_takes_the_projects(tmp_path: Pat
     home = tmp_path / "home"
     with running_server_command(home, "serve", "--only", "ai") as served:
         assert _get(served.url, "/ai/v1/model")[0] == 401
-        key = run_command(home, "token", "--role", "service_role").stdout.strip()
+        key = call_command(home, "token", "--role", "service_role").stdout.strip()
         request = urllib.request.Request(
             served.url + "/ai/v1/model", headers={"authorization": f"Bearer {key}"}
         )
@@ -43,10 +43,10 @@ def test_an_ai_service_without_a_key_of_its_own_takes_the_projects(tmp_path: Pat
 
 
 def test_a_model_that_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
-    done = run_command(
+    done = call_command(
         tmp_path / "home",
         *("serve", "--only", "ai", "--port", "0"),
-        setting=("AUTOMATCH_VISION__YUNET_FILE", str(tmp_path / "none.onnx")),
+        VISION__YUNET_FILE=str(tmp_path / "none.onnx"),
     )
 
     assert done.returncode == 1
@@ -54,7 +54,7 @@ def test_a_model_that_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_help_says_what_is_left_out(tmp_path: Path) -> None:
-    told = " ".join(run_command(tmp_path, "serve", "--help").stdout.split())
+    told = " ".join(call_command(tmp_path, "serve", "--help").stdout.split())
 
     assert "--only" in told
     assert "AUTOMATCH_AI_URL" in told

@@ -72,7 +72,7 @@ def _stop_gracefully(up: Running) -> None:
 
 
 def test_commands_work_beside_a_running_instance(up: Running) -> None:
-    migrated = run_command(up.home, "migrate")
+    migrated = call_command(up.home, "migrate")
     paused = call_command(up.home, "jobs", "pause")
     queue = json.loads(call_command(up.home, "jobs", "stats", "--json").stdout)["queue"]
     resumed = call_command(up.home, "jobs", "resume")
@@ -115,7 +115,7 @@ def test_server_and_worker_tell_their_metrics_on_ports_of_their_own(
 
 def test_second_instance_on_the_same_folder_is_refused(up: Running) -> None:
     # Its port is taken too, and is not what is told.
-    second = run_command(up.home, "up", "--port", str(urlsplit(up.url).port))
+    second = call_command(up.home, "up", "--port", str(urlsplit(up.url).port))
 
     assert second.returncode == 1
     assert "already runs" in second.stderr
@@ -149,13 +149,8 @@ def test_taken_port_is_refused_before_anything_starts(empty_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         refused = call_command(empty_home, "up", "--port", port)
-        health = run_command(
-            empty_home, "up", "--port", "0", setting=("AUTOMATCH_WORKER__HEALTH_PORT", port)
-        )
-
-        metrics = run_command(
-            empty_home, "up", "--port", "0", setting=("AUTOMATCH_METRICS__WORKER_PORT", port)
-        )
+        health = call_command(empty_home, "up", "--port", "0", WORKER__HEALTH_PORT=port)
+        metrics = call_command(empty_home, "up", "--port", "0", METRICS__WORKER_PORT=port)
 
     assert (refused.returncode, health.returncode, metrics.returncode) == (1, 1, 1)
     assert "AUTOMATCH_PORT" in refused.stderr

@@ -22,7 +22,7 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import Wire, wire
 from tests.support.system import Event, Person, System, running_server, running_worker
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def read(person: Person, count: int, **where: Any) -> list[Event]:
     """Return the next events of a stream that are no `ready`."""
     found: list[Event] = []
-    async with asyncio.timeout(60), person.stream(**where) as events:
+    async with asyncio.timeout(PATIENCE_S), person.stream(**where) as events:
         async for event in events:
             if event.kind != "ready":
                 found.append(event)
@@ -146,7 +146,7 @@ async def test_last_event_id_wins_and_nonsense_is_ignored(server: System) -> Non
 async def test_match_arrives_without_a_poll(server: System) -> None:
     her = await server.join()
     own = await add_own_face(server.database, her.id)
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         [face] = await add_matches(server.database, her.id, own)
         event = await anext(events)
@@ -221,7 +221,7 @@ async def test_stream_of_an_expired_token_ends_with_reauth(
         her = await system.join()
         soon = forge(system.secrets.jwt_secret, claims_of(her.token) | {"exp": int(time.time())})
         short = Person(her.id, her.email, soon, her.client)
-        async with asyncio.timeout(60), short.stream() as events:
+        async with asyncio.timeout(PATIENCE_S), short.stream() as events:
             kinds = [event.kind async for event in events]
 
     assert kinds == ["ready", "reauth"]
@@ -293,7 +293,7 @@ async def test_stream_that_waits_is_no_task_and_tells_what_comes_then(
     async def has_no_task() -> bool:
         return not asyncio.all_tasks() - before
 
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE_S):
         streams = [await stack.enter_async_context(wire(server)) for _ in range(4)]
         for stream in streams:
             await stream.send(_stream_request(her, "0"))
@@ -310,7 +310,7 @@ async def test_card_of_an_erased_person_goes_by_its_match_and_no_id_of_the_perso
     her = await server.join()
     await add_matches(server.database, her.id, await add_own_face(server.database, her.id))
     [match] = await her.feed()
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         with connect(server.database.owner, autocommit=True) as conn:
             conn.execute("delete from public.profiles where id = %s", [match["profile"]["id"]])
@@ -335,7 +335,7 @@ async def test_card_goes_when_the_match_does(server: System, reason: str) -> Non
         "withdraw": ("DELETE", "/api/profile/consent"),
         "erase": ("DELETE", f"/api/faces/{own}"),
     }[reason]
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         answer = await server.client.request(method, path, headers=her.headers)
         async for event in events:
@@ -353,7 +353,7 @@ async def test_card_goes_when_the_match_does(server: System, reason: str) -> Non
 
 async def test_progress_of_jobs_comes_on_the_stream(system: System) -> None:
     her = await system.join("female")
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         job_id = (await her.upload(encode(astronaut()))).json()["job"]["id"]
         reply = []
@@ -380,7 +380,7 @@ async def test_every_one_of_many_uploads_is_told_to_its_end(
         photo = encode(ImageOps.expand(astronaut(), width))
         ids.add((await her.upload(photo)).json()["job"]["id"])
     ended: set[str] = set()
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         async with running_worker(settings, cluster.secrets, embedder):
             async for event in events:
@@ -395,7 +395,7 @@ async def test_every_one_of_many_uploads_is_told_to_its_end(
 async def test_stream_tells_of_nobody_else(server: System) -> None:
     her, other = await server.join(), await server.join()
     own, others = [await add_own_face(server.database, one.id) for one in (her, other)]
-    async with asyncio.timeout(60), her.stream() as events:
+    async with asyncio.timeout(PATIENCE_S), her.stream() as events:
         assert (await anext(events)).kind == "ready"
         await add_matches(server.database, other.id, others, 3)
         [face] = await add_matches(server.database, her.id, own)
@@ -415,7 +415,7 @@ async def _read_to_the_end(person: Person, opened: asyncio.Semaphore) -> list[st
 
 async def _until_there_is_room(person: Person) -> None:
     """Open a stream as soon as the person may."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             request = person.client.stream("GET", "/api/matches/stream", headers=person.headers)
             async with request as answer:
