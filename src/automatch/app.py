@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
@@ -13,6 +14,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from automatch import __version__
 from automatch.auth.addresses import AddressKey
 from automatch.auth.confirmations import Confirmations
+from automatch.auth.host_keys import read_fingerprints
 from automatch.auth.keys import AiKeys, FunctionKeys
 from automatch.auth.photo_links import PhotoLinks
 from automatch.auth.tokens import Tokens, tokens_from
@@ -160,7 +162,9 @@ def create_app(
     )
 
     ai_requests = AiRequestLimiter(settings, lambda: make_analyzer(settings, embedder))
-    server_report = ServerReport(db, live.notifier, metrics)
+    server_report = ServerReport(
+        db, live.notifier, metrics, partial(read_fingerprints, settings.home, secrets)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -197,12 +201,13 @@ def create_app(
         background=background,
         folders=list_data_folders(settings),
     )
+    # The router tries one after the other: what is asked for most comes first.
     modules = [
-        auth,
-        profile,
+        matches,
         faces,
         jobs,
-        matches,
+        auth,
+        profile,
         reports,
         admin,
         supabase,

@@ -23,11 +23,15 @@ pytestmark = pytest.mark.anyio
 async def test_each_server_tells_its_open_pages_until_it_stops(database) -> None:
     async with Database(database.api, PoolSettings(), name="test") as db:
         notifiers = [FeedNotifier(db, FeedSettings(), ServerMetrics()) for _ in range(2)]
-        first, second = (ServerReport(db, each, ServerMetrics()) for each in notifiers)
+        keys = {"secrets.json": "0123"}
+        first, second = (
+            ServerReport(db, each, ServerMetrics(), lambda: keys) for each in notifiers
+        )
 
         async def told() -> list[tuple[int, int, bool]]:
             async with db.connection() as conn:
                 servers = await list_servers(conn)
+            assert all(server.keys == keys for server in servers)
             return [(server.streams, server.channels, server.alive) for server in servers]
 
         her = Claims(Role.AUTHENTICATED, uuid4())

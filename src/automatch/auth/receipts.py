@@ -59,6 +59,14 @@ class Receipts:
         """The thumbprint of the key (RFC 7638), by which operators know their own backups."""
         return self._load().thumbprint()
 
+    @property
+    def known_fingerprint(self) -> str | None:
+        """The same, and None where no key was made yet, or it cannot be used."""
+        try:
+            return self.fingerprint if os.path.lexists(self._home / _FILE_NAME) else None
+        except SecretsError:
+            return None
+
     def sign_backup(self, manifest: bytes) -> str:
         """Return a signature of the manifest of a backup, with the key that checks it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from uuid import uuid4
 
@@ -21,8 +22,16 @@ _EVERY_S = 10.0
 class ServerReport:
     """Shows signs of life of this server."""
 
-    def __init__(self, db: Database, notifier: FeedNotifier, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        db: Database,
+        notifier: FeedNotifier,
+        metrics: ServerMetrics,
+        read_keys: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        """*read_keys* gives the fingerprints of what has to be the same on all hosts."""
         self._db = db
+        self._read_keys = read_keys
         self._notifier = notifier
         self._metrics = metrics
         self._id = uuid4()
@@ -43,6 +52,7 @@ class ServerReport:
         """
         streams, channels = self._notifier.count_clients()
         refusals = Counter(self._metrics.count_refusals())
+        keys = await asyncio.to_thread(self._read_keys)
         async with self._db.connection() as conn:
             await servers.report_server(
                 conn,
@@ -52,6 +62,7 @@ class ServerReport:
                 streams=streams,
                 channels=channels,
                 refusals=refusals - self._reported,
+                keys=keys,
             )
         self._reported = refusals
 

@@ -27,6 +27,8 @@ class Server:
     """Open feeds of pages and apps."""
     channels: int
     """Channels of supabase clients."""
+    keys: Mapping[str, str]
+    """Fingerprints of what its host has in its data folder, by name."""
     alive: bool
     """False once it was silent for half a minute; an hour later it is forgotten."""
 
@@ -40,6 +42,7 @@ async def report_server(
     streams: int,
     channels: int,
     refusals: Mapping[str, int] | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> None:
     """Show a sign of life, every ten seconds.
 
@@ -51,6 +54,7 @@ async def report_server(
         streams: feeds that are open.
         channels: channels of supabase clients.
         refusals: uploads that were refused since the last report, by error code.
+        keys: fingerprints of what has to be the same on all hosts.
     """
     await call(
         conn,
@@ -61,6 +65,7 @@ async def report_server(
         streams=streams,
         channels=channels,
         refusals=Jsonb(refusals or {}),
+        keys=Jsonb(keys or {}),
     )
 
 

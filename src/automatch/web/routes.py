@@ -55,6 +55,7 @@ def add_pages(app: FastAPI) -> None:
     static_files = declare(Access.ANYONE)(_ImmutableFiles(directory=STATIC_FOLDER))
     app.mount(f"/static/{static_version()}", static_files)
     for pages in (
+        feed_pages,
         app_shell_pages,
         start_pages,
         account_pages,
@@ -67,7 +68,6 @@ def add_pages(app: FastAPI) -> None:
         profile_pages,
         language_pages,
         report_pages,
-        feed_pages,
         like_pages,
         match_pages,
         photo_pages,

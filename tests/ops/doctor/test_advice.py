@@ -57,6 +57,7 @@ NOT_FOLLOWED = {
     "machine.database: Undo the `alter system`": "the Postgres of the tests is not durable",
     "machine.database: Upgrade the server.": "needs an older server",
     "machine.database: automatch up": "tests/cli/commands/test_doctor.py starts it",
+    "machine.hosts: Copy these files": "copies files from one host to another",
     "machine.clock: `timedatectl set-ntp true`": "sets the clock of the machine",
     "storage.photos: `chown`, or a bucket that deletes nothing": "root may write to any folder",
     "storage.disk: Free space": "the disk is not ours; the setting that it names is tried",

@@ -7,9 +7,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import AsyncMock
+from uuid import uuid4
 
 import pytest
+from psycopg import AsyncConnection
 
+from automatch.auth.host_keys import read_fingerprints
 from automatch.auth.project_keys import ProjectKey, ProjectKeys
 from automatch.errors.store import PhotoStorageError
 from automatch.ops.doctor import machine
@@ -17,6 +20,7 @@ from automatch.ops.doctor.check import Health
 from automatch.postgres.lockfile import LockFile
 from automatch.services.photos import PhotoCheck
 from automatch.settings.secrets import secrets_file
+from automatch.store.servers import report_server
 from tests.support.doctor import Installation, write_secrets
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +31,22 @@ async def test_readable_secrets_are_repaired(installation: Installation) -> None
     assert (await installation.check("machine.secrets")).health is Health.FAIL
 
     assert (await installation.repair("machine.secrets")).health is Health.OK
+
+
+@pytest.mark.parametrize("other", [None, "secrets.json", "receipt-key.json", "project_keys.json"])
+async def test_host_with_other_keys_is_told(installation: Installation, other: str | None) -> None:
+    keys = read_fingerprints(installation.settings.home, installation.secrets)
+    if other is not None:
+        keys[other] = "another"
+    async with await AsyncConnection.connect(installation.owner, autocommit=True) as conn:
+        await report_server(
+            conn, uuid4(), host="box", version="1.0", streams=0, channels=0, keys=keys
+        )
+    found = await installation.check("machine.hosts")
+
+    assert found.health is (Health.OK if other is None else Health.FAIL)
+    if other is not None:
+        assert f"on box has another {other} than" in found.message
 
 
 async def test_key_that_expires_soon_is_warned_of_until_it_is_ended(

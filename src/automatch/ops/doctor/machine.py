@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import psycopg
 
+from automatch.auth.host_keys import read_fingerprints
 from automatch.auth.project_keys import ProjectKeys
 from automatch.auth.server_identity import is_server_ours
 from automatch.errors.configuration import SettingsError
@@ -38,6 +39,7 @@ from automatch.sql.statements import load
 from automatch.store.model_changes import read_active_model
 from automatch.store.replica import measure_lag
 from automatch.store.server_check import LOGIN_ADVICE, check_server
+from automatch.store.servers import list_servers
 from automatch.store.stats import count_workers
 from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
@@ -268,6 +270,23 @@ async def _replica(context: CheckContext) -> Result:
     return ok(f"The replica has what the primary has after {lag_s * 1000:.0f} ms.")
 
 
+async def _hosts(context: CheckContext) -> Result:
+    if context.secrets is None:
+        return skipped("secrets.json cannot be read.")
+    own = await asyncio.to_thread(read_fingerprints, context.settings.home, context.secrets)
+    servers = [server for server in await list_servers(context.database) if server.alive]
+    for server in servers:
+        others = [name for name, found in own.items() if server.keys.get(name, found) != found]
+        if others:
+            return fail(
+                f"The server on {server.host} has another {' and '.join(others)} than this data "
+                "folder: what one host ends or signs, the other accepts or refuses.",
+                "Copy these files from the host where you run commands to the others, and restart "
+                "the servers there (docs/hosts.md).",
+            )
+    return ok(f"All servers that run have the keys of this data folder ({len(servers)}).")
+
+
 async def _schema(context: CheckContext) -> Result:
     if context.schema_problem is not None:
         return fail(context.schema_problem)
@@ -376,6 +395,7 @@ CHECKS = [
     Check("machine.logins", "The logins work on this server", _logins, Requires.DATABASE),
     Check("machine.connections", "Postgres has enough connections", _connections, Requires.SCHEMA),
     Check("machine.replica", "The replica keeps up", _replica, Requires.DATABASE),
+    Check("machine.hosts", "All hosts have the same keys", _hosts, Requires.SCHEMA),
     Check("machine.schema", "The schema is up to date", _schema, Requires.DATABASE),
     Check("machine.web", "The web server answers", _web, Requires.NOTHING),
     Check("machine.clock", "The clocks agree", _clock, Requires.DATABASE),
