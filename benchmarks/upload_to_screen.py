@@ -3,7 +3,8 @@
 Starts `automatch up` on an empty data folder, fills the school with simulated people, and lets one
 person after the other upload a photo that looks like that of a person who watches. The clock
 starts when the uploader's browser has the 202 and stops at the frame after the card is in the
-page; all pages run on one machine and so on one clock.
+page; all pages run on one machine and so on one clock. A second table has what the jobs tell of
+the same way: how long each stage took, until the match was written to the open page.
 
     .venv/bin/python -m benchmarks.upload_to_screen [--uploads 10] [--people 400]
 """
@@ -11,17 +12,28 @@ page; all pages run on one machine and so on one clock.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import skimage.data
 from PIL import Image, ImageOps
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from automatch.model.history import Stage, StageTimes
 from automatch.ops.bench.usage import describe_machine
+from automatch.postgres.addresses import database_address
+from automatch.services.overview import merge_stages
+from automatch.settings.database import PoolSettings
+from automatch.settings.secrets import read
+from automatch.settings.settings import Settings
+from automatch.store.database import Database
+from automatch.store.history import load_history
 from tests.support.command import run_command, running_up
 from tests.support.postgres import remove_home
 
@@ -61,7 +73,7 @@ def main() -> None:
             executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
         )
         try:
-            report(measure(browser, home, Path(folder), options.uploads, options.people))
+            report(*measure(browser, home, Path(folder), options.uploads, options.people))
         finally:
             browser.close()
             remove_home(home)
@@ -69,8 +81,11 @@ def main() -> None:
 
 def measure(
     browser: Browser, home: Path, folder: Path, uploads: int, people: int
-) -> dict[str, list[float]]:
-    """Return milliseconds on the watcher's and on the uploader's screen, one of each an upload."""
+) -> tuple[dict[str, list[float]], Mapping[Stage, StageTimes]]:
+    """Return milliseconds on the watcher's and on the uploader's screen, one of each an upload.
+
+    And the stages of all jobs.
+    """
     portrait = Image.fromarray(skimage.data.astronaut())
     print(f"filling the school with {people} simulated people", file=sys.stderr)
     run_command(home, "demo", "--people", str(people), "--school", _SCHOOL)
@@ -98,7 +113,19 @@ def measure(
             times["uploader"].append(own - accepted)
             print(f"upload {number + 1} of {uploads}: {arrived - accepted:.0f} ms", file=sys.stderr)
             page.context.close()
-    return times
+        # Playwright's own loop runs in this thread.
+        with ThreadPoolExecutor(1) as thread:
+            stages = thread.submit(asyncio.run, read_stages(home)).result()
+    return times, stages
+
+
+async def read_stages(home: Path) -> Mapping[Stage, StageTimes]:
+    """Return how long each stage of the jobs took that have ended."""
+    address = database_address(Settings(home=home), read(home), "api")
+    # What was written to pages is recorded once a second.
+    await asyncio.sleep(2)
+    async with Database(address, PoolSettings(), name="benchmark") as db, db.connection() as conn:
+        return merge_stages(await load_history(conn, 1))
 
 
 def join(browser: Browser, url: str, name: str, gender: str) -> Page:
@@ -132,14 +159,20 @@ def upload(page: Page, photo: Path) -> None:
     page.locator("#upload-form button").click()
 
 
-def report(times: dict[str, list[float]]) -> None:
-    """Print a table for the README."""
+def report(times: dict[str, list[float]], stages: Mapping[Stage, StageTimes]) -> None:
+    """Print a table for the README, and one of the stages."""
     print(f"\n{describe_machine()}\n")
     print("| screen | uploads | min | median | max |")
     print("|---|---|---|---|---|")
     for screen, values in times.items():
         low, middle, high = min(values), statistics.median(values), max(values)
         print(f"| {screen}'s | {len(values)} | {low:.0f} ms | {middle:.0f} ms | {high:.0f} ms |")
+    print("\n| stage | jobs | mean | p50 | p95 |")
+    print("|---|---|---|---|---|")
+    for stage, each in stages.items():
+        found = (each.mean_ms, each.percentile_ms(0.5), each.percentile_ms(0.95))
+        cells = " | ".join(f"{value or 0:.1f} ms" for value in found)
+        print(f"| {stage} | {each.jobs} | {cells} |")
 
 
 if __name__ == "__main__":
