@@ -3,10 +3,10 @@
     .venv/bin/python -m benchmarks.vision [--yunet FILE] [--photos 20] [--rounds 3]
 
 dlib's own pipeline decodes the whole file with Pillow in the same process, detects at a long side
-of 640 like ours, and embeds with dlib. Ours decodes in a child process, embeds with onnxruntime, and
-makes the kept copy and the thumbnail. All variants alternate in one run, so that other load affects
-them equally. Beside wall-clock time it prints CPU time, child processes
-included, which other load affects less. Prints Markdown.
+of 640 like ours, and embeds with dlib. Ours decodes in a child process, embeds with onnxruntime,
+and makes the kept copy and the thumbnail. All variants alternate in one run, so that other load
+affects them equally. Beside wall-clock time it prints CPU time, child processes included, which
+other load affects less. Prints Markdown.
 """
 
 from __future__ import annotations

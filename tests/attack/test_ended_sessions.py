@@ -24,6 +24,7 @@ from tests.support.phoenix import Phone, phone
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Event, Person, System, running_server
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -163,7 +164,7 @@ async def following(
     server: System, person: Person
 ) -> AsyncIterator[tuple[AsyncIterator[Event], Phone]]:
     """Open a stream and a channel of a person."""
-    async with asyncio.timeout(60), person.stream() as events, phone(server) as line:
+    async with asyncio.timeout(PATIENCE_S), person.stream() as events, phone(server) as line:
         assert (await anext(events)).kind == "ready"
         await line.joined(person)
         yield events, line

@@ -17,6 +17,7 @@ from tests.attack.test_tokens import claims_of, forge
 from tests.support.matches import add_matches, add_own_face
 from tests.support.phoenix import INSERTS, Phone, phone
 from tests.support.system import PASSWORD, System
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -251,7 +252,7 @@ async def test_reader_that_never_reads_is_given_up(
         # What the server answers piles up there. Its handler ends; then what it has not sent could
         # still keep the connection, were it not cut off.
         line.connection.transport.pause_reading()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(ConnectionClosedError):
                 await _send_for_ever(line)
 

@@ -21,7 +21,7 @@ from tests.support.build import connect, one
 from tests.support.phoenix import phone
 from tests.support.postgres import Database as Address
 from tests.support.system import Event, running_server
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ def recorded(database: Address) -> dict[str, bool]:
 
 
 async def match_on(events: AsyncIterator[Event]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in events:
             if event.kind == "match":
                 return

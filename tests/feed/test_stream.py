@@ -20,6 +20,7 @@ from automatch.telemetry.metrics import ServerMetrics
 from tests.support import build
 from tests.support.build import connect
 from tests.support.postgres import Database as Address
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +79,7 @@ async def test_what_changes_before_a_stream_is_attached_is_told(
             stream.wake()
         client = Client()
         stream.attach(client)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             if not is_woken:
                 await settled(stream)
                 assert client.got.empty()
@@ -108,7 +109,7 @@ async def test_stream_that_opens_reads_once(
         stream = await open_stream(live, she, after=0)
         client = Client()
         stream.attach(client)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             told = await client.got.get()
             await settled(stream)
         stream.close()

@@ -21,6 +21,7 @@ from automatch.store import accounts, mails, profiles
 from automatch.store.database import Database
 from tests.support.postgres import TestCluster
 from tests.support.smtp import link_in
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +144,7 @@ async def test_stop_that_the_transport_swallows_is_a_stop(db: Database) -> None:
 
     running.cancel()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.wait([running])
 
 

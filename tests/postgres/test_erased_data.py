@@ -15,6 +15,7 @@ from automatch.postgres.erased_data import ErasedData
 from tests.support import build
 from tests.support.build import acting, connect, one
 from tests.support.command import run_command
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.support.postgres import Database, TestCluster
@@ -62,7 +63,7 @@ def found(folder: Path, bytes_of: dict[str, bytes]) -> set[str]:
 
 async def remove(erased_data: ErasedData) -> None:
     """Wait for autovacuum, which may see what was erased like any other transaction."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while not await erased_data.remove():
             await asyncio.sleep(0.05)
 

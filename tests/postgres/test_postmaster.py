@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from automatch.postgres import postmaster
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [
     pytest.mark.anyio,
@@ -30,7 +31,7 @@ async def test_frozen_server_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postmaster, "_IMMEDIATE_S", 0.01)
     process = await frozen()
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await postmaster.end(process)
 
     assert process.returncode == -signal.SIGKILL
@@ -44,7 +45,7 @@ async def test_frozen_server_is_killed_early_when_forced(monkeypatch: pytest.Mon
     forced = asyncio.Event()
     asyncio.get_running_loop().call_soon(forced.set)
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         await postmaster.end(process, forced)
         # In this case the last wait may have ended before the process has.
         await process.wait()

@@ -23,6 +23,7 @@ from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import traces, upload_head, wire
 from tests.support.system import PASSWORD, Person, System, running_server, running_worker
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -105,7 +106,7 @@ async def test_accepted_photos_all_finish_and_make_room(
         async with running_worker(settings, cluster.secrets, embedder):
             ended = [await person.ended(job_id) for person, job_id in accepted]
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while (await people[-1].upload(encode(astronaut()))).status_code == 503:
                     pass
 

@@ -26,6 +26,7 @@ from tests.support.build import connect, one
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_server, running_worker
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -136,7 +137,7 @@ async def test_without_a_worker_it_starts_one_and_stops_it(
 
     assert all(answer.json()["processed"] for answer in answers)
     with connect(server.database.owner, autocommit=True) as conn:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while one(
                 conn, "select count(*) from pg_stat_activity where usename = 'automatch_worker'"
             ):

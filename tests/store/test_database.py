@@ -21,6 +21,7 @@ from automatch.settings.database import PoolSettings
 from automatch.store.database import Database as Pool
 from automatch.store.database import describe_error
 from tests.support.postgres import Database, TestCluster
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +84,7 @@ async def test_one_caller_waits_for_a_server_that_is_away_and_the_others_are_ref
         assert {type(error) for error in errors} == {DatabaseUnavailableError}
         # None of them waited for the pool, or one that came when it was time to try again.
         assert sum(_waited(error) for error in errors) <= 1
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not await _answers(pool):
                 await asyncio.sleep(0.05)
 

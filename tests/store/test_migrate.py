@@ -13,6 +13,7 @@ from automatch.errors.store import DatabaseNewerError, DatabaseUnavailableError,
 from automatch.postgres.addresses import login_passwords
 from automatch.store.migrate import COMPAT, MIGRATIONS, migrate, pending
 from tests.support.supabase_cli import push
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +136,7 @@ async def test_migration_that_waits_for_somebody_lets_others_go_first(
             await asyncio.sleep(0)
 
         # Waits behind the migration, and goes on while that and the transaction before it last.
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             assert await fetch(blank_database.owner, "select n from public.numbers") == [(1,)]
         assert not migrating.done()
 

@@ -13,6 +13,7 @@ from tests.support import build
 from tests.support.build import acting, connect, like, one, refused
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import System, running_worker
+from tests.support.waiting import PATIENCE_S
 
 CENTER = build.unit(0)
 
@@ -157,7 +158,7 @@ async def test_worker_enqueues_the_rerun(
     async with (
         her.stream(after=0) as events,
         running_worker(quick, cluster.secrets, embedder),
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE_S),
     ):
         async for event in events:
             if event.kind == "match":
@@ -179,7 +180,7 @@ async def test_worker_finishes_the_rescoring_of_a_command(
     async with (
         her.stream() as events,
         running_worker(settings, cluster.secrets, embedder),
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE_S),
     ):
         async for event in events:
             if event.kind == "match":

@@ -35,6 +35,7 @@ from tests.support.command import call_command
 from tests.support.phoenix import anon_key
 from tests.support.photos import astronaut, encode
 from tests.support.system import PASSWORD, Person, System
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +176,7 @@ async def test_match_reaches_both_people_and_no_third(system: System, tmp_path: 
 
         first = json.loads(await upload_by_curl(system, her, hers))
         second = json.loads(await upload_by_curl(system, him, his))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             told = [await queue.get() for queue in queues[:2]]
 
         assert first["message"] == "Photo uploaded! Matches generating in background..."
@@ -185,7 +186,7 @@ async def test_match_reaches_both_people_and_no_third(system: System, tmp_path: 
         assert await her.feed()
         # Two more of these reach him and the third; what would have come before has come.
         await third.matched(his.read_bytes())
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             of_third = await queues[2].get()
         assert first["face"]["id"] in {of_third["face_a_id"], of_third["face_b_id"]}
         assert second["face"]["id"] not in {of_third["face_a_id"], of_third["face_b_id"]}
@@ -199,7 +200,7 @@ async def test_python_client_continues_with_a_refreshed_token(system: System) ->
         # The old session has no right any more: what comes, comes by the new token.
         await him.matched(encode(ImageOps.mirror(astronaut())))
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             match = await told.get()
 
     assert match["id"] == (await her.feed())[0]["id"]

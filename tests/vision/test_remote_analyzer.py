@@ -31,7 +31,7 @@ from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper, portrait, scene_without_face, two_people
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -135,7 +135,7 @@ async def test_worker_waits_for_a_service_that_is_not_there_and_stops_at_once(
         with pytest.raises(AiUnavailableError):
             await worker._context.analyzer.extract(b"")
         worker.stop()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await working
 
     with psycopg.connect(server.database.owner) as conn:

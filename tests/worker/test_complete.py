@@ -24,6 +24,7 @@ from automatch.worker.leases import Leases
 from tests.support import build
 from tests.support.build import connect, one
 from tests.support.postgres import Database
+from tests.support.waiting import PATIENCE_S
 from tests.support.worker import observe, run_worker, worker_settings
 
 ALL_DONE = "select count(*) = 0 from match_jobs where status in ('pending', 'processing')"
@@ -328,7 +329,7 @@ async def test_worker_stops_analyzing_a_photo_whose_job_was_cancelled(database: 
     async with run_worker(database, on_extract, heartbeat_s=0.1), observe(database) as db:
         await started.wait()
         await db.rows("select cancel_match_jobs(array(select id from match_jobs))")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await stopped.wait()
 
     assert set(outcomes(database).values()) == {("failed", 1, "job_cancelled")}
@@ -353,7 +354,7 @@ async def test_jobs_behind_a_slow_photo_are_released_and_come_after_a_first_phot
         for face in waiting:
             conn.execute("select public.enqueue_match_job(%s, 2::smallint)", [face])
     async with run_worker(database, on_extract, slots=1, **WHOLE), observe(database) as db:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await begun.wait()
         await db.wait_until("select count(*) = 3 from match_jobs where status = 'pending'")
         (first,) = enqueue_photos(database, 1, embedded=False)
@@ -385,7 +386,7 @@ async def test_photos_that_take_long_leave_a_slot_to_others(
 
     costly |= {path_of(face).encode() for face in enqueue_photos(database, 6, embedded=False)}
     async with run_worker(database, on_extract, slots=2, concurrency=2), observe(database) as db:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             await begun.wait()
         others = enqueue_photos(database, 5, embedded=False)
         query = (

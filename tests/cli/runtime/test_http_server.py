@@ -22,6 +22,7 @@ from automatch.cli.runtime import http_server
 from automatch.settings import Settings
 from tests.support.raw_http import Wire, head, wire_to
 from tests.support.system import served
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -228,7 +229,7 @@ async def test_no_place_at_all_is_told(caplog: pytest.LogCaptureFixture) -> None
             async with wire_to(url) as connection:
                 assert await refused(connection) == (503, "too_many_connections")
         # The place is free again as soon as the server knows that the client has left.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 async with wire_to(url) as connection:
                     await connection.send(_GET)

@@ -15,6 +15,7 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import Wire, form, part, upload_head, wire
 from tests.support.system import Person, System, running_server
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +42,7 @@ async def held_back(
     """Begin an upload, and wait until the server has asked for its body."""
     async with wire(system) as connection:
         await connection.send(upload_head(person.token, length, "Expect: 100-continue"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             asked = await connection.reader.readuntil(b"\r\n\r\n")
         assert asked.startswith(b"HTTP/1.1 100 ")
         yield connection
@@ -54,7 +55,7 @@ def told(answer: httpx2.Response) -> tuple[int, str]:
 
 async def until_taken(person: Person) -> None:
     """Upload until a connection that was closed has been noticed."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await person.upload(encode(astronaut()))).status_code == 429:
             pass
     assert answer.status_code == 202

@@ -28,6 +28,7 @@ from tests.support.raw_http import (
     wire,
 )
 from tests.support.system import System, running_server
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -299,7 +300,7 @@ async def _stand_still(system: System, data: bytes) -> None:
 async def _send_until_closed(writer: asyncio.StreamWriter) -> int:
     sent = 0
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 writer.write(_CHUNK)
                 await writer.drain()

@@ -18,6 +18,7 @@ from tests.support.photos import astronaut, encode, portrait
 from tests.support.postgres import Database, TestCluster
 from tests.support.raw_http import traces, upload_head, wire
 from tests.support.system import PASSWORD, Person, System, running_server
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -152,7 +153,7 @@ async def test_upload_that_did_not_arrive_does_not_count(
                 await connection.reader.readuntil(b"\r\n\r\n")
                 if not is_cut_off:
                     assert (await connection.answer()).code == "body_timeout"
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE_S):
                 while (answer := await person.upload(encode(astronaut()))).status_code == 429:
                     pass
             assert answer.status_code == 202

@@ -38,6 +38,7 @@ from tests.support.raw_http import (
 )
 from tests.support.system import Person, System, running_server
 from tests.support.tiled_heic import tiled_heic
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -522,7 +523,7 @@ async def test_client_that_leaves_in_the_middle_leaves_nothing(server: System) -
 
 async def _until_taken(person: Person) -> Any:
     """Upload until the pool has noticed that its database is back."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while (answer := await person.upload(photo())).status_code == 503:
             pass
     return answer

@@ -13,6 +13,7 @@ from PIL import ImageOps
 
 from tests.support.photos import astronaut, encode
 from tests.support.system import Event, Person, System
+from tests.support.waiting import PATIENCE_S
 from tests.web.test_pages import browser, onboard, sign_up, text_of, upload
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def next_of(events: AsyncIterator[Event], *kinds: str) -> tuple[str, str]:
     """Return kind and person of the next event of these kinds."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         async for event in events:
             if event.kind in kinds:
                 return event.kind, event.data["profile"]["id"]

@@ -98,7 +98,7 @@ async def test_drill(homes: tuple[Path, Path], tmp_path: Path) -> None:
     assert restored.returncode == 0, restored.stderr
 
     with running_up(other, settings=settings) as up:
-        verified = await asyncio.to_thread(call_command, other, "verify", "--within", "60")
+        verified = await asyncio.to_thread(run_command, other, "verify", "--within", "60")
         assert verified.returncode == 0, verified.stdout
         async with httpx2.AsyncClient(base_url=up.url, timeout=60, verify=False) as client:
             system = _system(up, client)

@@ -48,6 +48,7 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.scheduling import eventually, running_schedule
 from tests.support.system import System, running_server, running_worker
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -772,7 +773,7 @@ async def _follow(place: Place, one: Case) -> None:
     assert found.health in {Health.WARN, Health.FAIL}, found
     assert found.fix
     await one.follow(place, found.fix)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         # What was started needs a moment.
         while (after := await place.installation.check(one.check)).health is not Health.OK:
             told = f"{found.message} -> {found.fix} -> {after.message}"

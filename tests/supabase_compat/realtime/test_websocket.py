@@ -28,7 +28,7 @@ from tests.support.phoenix import INSERTS, anon_key, phone
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System, running_server
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.anyio
 
@@ -439,7 +439,7 @@ async def test_connections_are_limited_and_released(
         async with her.stream() as events:
             assert (await anext(events)).kind == "ready"
         # The places of a connection that has gone are free a moment later.
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not await _joins(system, her):
                 await asyncio.sleep(0)
 
