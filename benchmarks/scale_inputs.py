@@ -8,7 +8,7 @@ gives. `python -m benchmarks.scale_model --refresh FILE` takes new costs from th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,10 @@ def load(path: Path = FILE) -> tuple[Costs, Assumptions, dict[str, dict[str, Inp
     )
 
 
-def refresh(figures: Mapping[str, Any], path: Path = FILE) -> list[str]:
-    """Replace the costs that figures of `benchmarks.system` tell; return which."""
+def refresh(figures: Mapping[str, Any], path: Path = FILE, only: Collection[str] = ()) -> list[str]:
+    """Replace the costs that figures of `benchmarks.system` tell, or some of them; return which."""
     _, _, parts = load(path)
-    told = costs_of(figures)
+    told = {name: value for name, value in costs_of(figures).items() if not only or name in only}
     if not told:
         raise SystemExit("There are no costs in these figures: a soak alone tells none.")
     busy = f"load of the machine before: {max(one['load_before'] for one in figures['trials'])}"
@@ -152,7 +152,16 @@ def costs_of(figures: Mapping[str, Any]) -> dict[str, float]:
             "server_ms_opening": largest["cpu_ms_each"]["server"],
             "database_ms_opening": largest["cpu_ms_each"]["database"],
         }
-    at_rest = {one["open_in_all"]: one["idle_cores"] for one in openings}
+    at_rest = {
+        part: (
+            float(np.median([
+                one["idle_cores"][part] - idle.get(part, 0.0) * one["open_in_all"]
+                for one in openings
+            ])) if openings else 0.0,
+            idle.get(part, 0.0),
+        )
+        for part in ("server", "worker", "database")
+    }  # fmt: skip
     grid = [one for one in trials if one["part"] == "grid" and _accepted(one)]
     if grid:
         told = [one["told"] / _accepted(one) for one in grid]
@@ -193,10 +202,10 @@ def _accepted(trial: Mapping[str, Any]) -> int:
 
 
 def _ms_without_idle(
-    trial: Mapping[str, Any], part: str, at_rest: Mapping[int, Mapping[str, float]]
+    trial: Mapping[str, Any], part: str, at_rest: Mapping[str, tuple[float, float]]
 ) -> float:
-    idle = at_rest.get(trial["feeds"], {}).get(part, 0.0)
-    waited = 1000 * idle * trial["counted_s"] / _accepted(trial)
+    alone, each = at_rest[part]
+    waited = 1000 * (alone + each * trial["feeds"]) * trial["counted_s"] / _accepted(trial)
     return max(float(trial["cpu_ms_per_upload"][part]) - waited, 0.0)
 
 

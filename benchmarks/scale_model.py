@@ -288,10 +288,13 @@ def main() -> None:
     parser.add_argument("--cores", type=float, default=2, help="of the first machine")
     parser.add_argument("--gib", type=float, default=24, help="of memory of the first machine")
     parser.add_argument("--refresh", type=Path, help="figures of benchmarks.system --json")
+    parser.add_argument("--take", nargs="+", default=(), metavar="COST", help="only these of it")
     parser.add_argument("--write-docs", action="store_true", help="into docs/growth.md")
     options = parser.parse_args()
     if options.refresh:
-        taken = scale_inputs.refresh(json.loads(options.refresh.read_text("utf-8")))
+        taken = scale_inputs.refresh(
+            json.loads(options.refresh.read_text("utf-8")), only=options.take
+        )
         print(f"Taken from {options.refresh.name}: {', '.join(taken)}")
     costs, assumed, inputs = scale_inputs.load()
     growth = Growth(costs, assumed, Machine(options.cores, options.gib))

@@ -78,6 +78,8 @@ def main() -> None:
     )
     try:
         asyncio.run(_measure(options, found))
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the page is as it was.")
     finally:
         # What was measured before something went wrong, or somebody had seen enough.
         if options.json:

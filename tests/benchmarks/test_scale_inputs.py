@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def test_refresh_keeps_what_a_run_did_not_measure(tmp_path: Path) -> None:
     assert parts["measured"]["photo_bytes"].date == "2026-12-01"
     # What other programs did is part of what a figure is worth.
     assert parts["measured"]["photo_bytes"].machine.endswith("load of the machine before: 0.3")
+
+
+def test_some_costs_can_be_taken_alone(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.json"
+    shutil.copy(FILE, path)
+
+    assert refresh(_figures(), path, only=["server_kib_feed"]) == ["server_kib_feed"]
+
+    costs, before = load(path)[0], load()[0]
+    assert costs == replace(before, server_kib_feed=15)
 
 
 def test_soak_alone_is_refused(tmp_path: Path) -> None:
