@@ -11,7 +11,7 @@ import typer
 
 from automatch.cli.options import Home
 from automatch.cli.runtime.logging_setup import load_settings_and_logging
-from automatch.cli.runtime.process import run_until_stopped, stdin_closed
+from automatch.cli.runtime.process import keep_start, run_until_stopped, stdin_closed
 from automatch.cli.runtime.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ async def _work(settings: Settings, *, stop_with_stdin: bool, signs_fd: int | No
             pooled=pooled_address(settings, secrets, "worker"),
         )
     async with open_worker(settings, secrets) as running, AsyncExitStack() as stack:
+        keep_start()
         work = asyncio.create_task(running.run(), name="worker")
         requests = {asyncio.create_task(shutdown.wait(), name="shutdown")}
         if stop_with_stdin:

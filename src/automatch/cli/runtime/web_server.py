@@ -15,6 +15,7 @@ from automatch.cli.output.echo import echo
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.cli.runtime.http_server import HttpServer
 from automatch.cli.runtime.metrics_server import serving_metrics
+from automatch.cli.runtime.process import keep_start
 from automatch.cli.runtime.signals import Shutdown
 from automatch.cli.runtime.sockets import SERVER_PORT
 from automatch.postgres.addresses import database_address
@@ -49,6 +50,7 @@ async def serve_app(
     raise_descriptor_limit()
 
     def on_started() -> None:
+        keep_start()
         echo("\n".join([*ready_lines, f"Auto-Match is ready: {address}"]))
         if started is not None:
             started.set()
