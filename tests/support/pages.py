@@ -43,21 +43,24 @@ from automatch.model.people import (
     Profile,
     UserSession,
 )
-from automatch.model.schools import Invitation, MembershipRequest, School
+from automatch.model.schools import Invitation, Membership, MembershipRequest, School
 from automatch.services.acts import Act
 from automatch.services.cases import CaseFile
 from automatch.services.matches import MatchView
+from automatch.services.notifications import NotificationChoices
 from automatch.services.profiles import ProfileShown
 from automatch.store.mails import WaitingMail
 from automatch.store.photo_views import PhotoViewCounts, PhotoViewsOfWeek
 from automatch.web.account_views import (
     DetailsPage,
+    JoinPage,
     MembershipPage,
     OnboardingPage,
     ProfileForm,
     SignInPage,
     SignUpPage,
 )
+from automatch.web.challenge_views import ChallengePage
 from automatch.web.console.cases import CasePage, CasesPage, HeldPage
 from automatch.web.console.frame import ConfirmPage, HandOverPage, RefusedPage
 from automatch.web.console.mail import MailPage
@@ -79,6 +82,7 @@ from automatch.web.mailed_link_views import (
     MailedLinkPage,
 )
 from automatch.web.match_views import GonePage, MatchPage
+from automatch.web.notification_pages import NotificationsPage, UnsubscribePage
 from automatch.web.own_photos import JobItem, PhotosPage
 from automatch.web.privacy_pages import PrivacyPage
 from automatch.web.profile_views import (
@@ -281,6 +285,22 @@ def a_profile_page(kind: type[_Page], **values: Any) -> _Page:
     return kind(shown=replace(shown, **values))
 
 
+def a_membership(**values: Any) -> Membership:
+    membership = Membership(
+        school=HOSTILE,
+        is_open=False,
+        admitted=True,
+        proof="email",
+        domains=["uit.example.edu"],
+        settles_at=None,
+        requested_at=None,
+        message=None,
+        refused_at=None,
+        reason=None,
+    )
+    return replace(membership, **values)
+
+
 def a_feed_page(**values: Any) -> FeedPage:
     page = FeedPage(
         profile=a_profile(school=HOSTILE),
@@ -370,14 +390,40 @@ PAGES: dict[str, Page] = {
     "onboarding": an_onboarding_page(),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
     "details": DetailsPage(**vars_of(an_onboarding_page(problem=SOME_PROBLEM))),
-    "own school": MembershipPage(**vars_of(an_onboarding_page())),
+    "own school": MembershipPage(**vars_of(an_onboarding_page(membership=a_membership()))),
+    "own school, unproven": MembershipPage(
+        **vars_of(
+            an_onboarding_page(
+                membership=a_membership(
+                    admitted=False, proof=None, refused_at=NOON, reason=HOSTILE, message=HOSTILE
+                )
+            )
+        )
+    ),
+    "own school, settling": MembershipPage(
+        **vars_of(an_onboarding_page(membership=a_membership(admitted=False, settles_at=NOON)))
+    ),
+    "invitation": JoinPage(school=HOSTILE),
     "profile": a_profile_page(ProfilePage),
     "profile of somebody hidden": a_profile_page(
-        ProfilePage, profile=a_profile(discoverable=False), photo=None, share=Share()
+        ProfilePage,
+        profile=a_profile(discoverable=False),
+        membership=a_membership(),
+        photo=None,
+        share=Share(),
     ),
     "own card": a_profile_page(CardPreviewPage),
     "own card without a photo": a_profile_page(CardPreviewPage, photo=None),
-    "being found": a_profile_page(VisibilityPage),
+    "not found yet": a_profile_page(VisibilityPage),
+    "being found": a_profile_page(VisibilityPage, membership=a_membership()),
+    "not being found": a_profile_page(
+        VisibilityPage, membership=a_membership(), profile=a_profile(discoverable=False)
+    ),
+    "notifications": NotificationsPage(notifications=NotificationChoices("key", "daily", True)),
+    "no notifications": NotificationsPage(notifications=NotificationChoices(None, "off", False)),
+    "stop e-mails": UnsubscribePage(token=HOSTILE),
+    "stop e-mails, done": UnsubscribePage(),
+    "camera": ChallengePage(face_id=an_id(4)),
     "hidden people": a_profile_page(HiddenPeoplePage),
     "photo views": a_profile_page(PhotoViewsPage),
     "language": a_profile_page(LanguagePage),
@@ -416,6 +462,41 @@ PAGES: dict[str, Page] = {
     "photos without uploads": PhotosPage(
         jobs=[], faces=[], uploads_refused_reason=HOSTILE, max_upload_mb=15, kept_side=1600
     ),
+    "feed of likes": a_feed_page(
+        cards=[
+            a_card(liked=True, mutual=True, sentence=HOSTILE, handle=HOSTILE),
+            a_card(liked=True, was_mutual=True),
+        ],
+        jobs=[a_job(matches_now=1)],
+    ),
+    "refused photos": PhotosPage(
+        jobs=[
+            a_job(
+                face_id=an_id(number),
+                status=JobStatus.FAILED,
+                error_code=code,
+                match_count=None,
+                refused=RefusedPhoto(800, 600, FaceBox(0.3, 0.2, 0.3, 0.4)),
+            )
+            for number, code in enumerate(
+                (
+                    "no_face",
+                    "face_blurred",
+                    "face_turned",
+                    "face_cut_off",
+                    "face_too_small",
+                    "face_too_bright",
+                    "face_low_confidence",
+                    "job_failed",
+                ),
+                5,
+            )
+        ],
+        faces=[],
+        uploads_allowed=True,
+        max_upload_mb=15,
+        kept_side=1600,
+    ),
     "feed without uploads": a_feed_page(uploads_allowed=False, uploads_refused_reason=HOSTILE),
     "feed of somebody hidden": a_feed_page(notices=list_notices([a_case()])),
     "feed of somebody frozen": a_feed_page(
@@ -446,6 +527,11 @@ PAGES: dict[str, Page] = {
     "feed further back": a_feed_page(is_newest=False),
     "feed of what is new": a_feed_page(order=FeedOrder("new", "best"), new_count=3),
     "match": a_match_page(name=HOSTILE, school=HOSTILE),
+    "match that likes back": a_match_page(
+        name=HOSTILE, liked=True, mutual=True, sentence=HOSTILE, handle=HOSTILE
+    ),
+    "match that liked back": a_match_page(liked=True, was_mutual=True),
+    "match without shared words": a_match_page(liked=True, mutual=True, simulated=True),
     "match that is gone": GonePage(title=HOSTILE, order=FeedOrder("new")),
     "privacy": PrivacyPage(
         version=HOSTILE,
