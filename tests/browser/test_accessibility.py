@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from jinja2 import Environment
 from playwright.sync_api import Page, expect, sync_playwright
 
 from automatch.web.templating import build_templates, render_page
+from tests.support.accessibility import findings_in_light_and_dark, load_axe
 from tests.support.page_server import address_of, serving_pages
 from tests.support.pages import PAGES
 
 STUDENTS = [name for name in PAGES if not name.startswith("console")]
-VIOLATIONS = {"resultTypes": ["violations"]}
-CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 TEXT_SIZE = "size => document.documentElement.style.fontSize = size"
 
@@ -41,19 +38,16 @@ def phone(chromium: str) -> Iterator[Phone]:
         context = browser.new_context(
             viewport={"width": 375, "height": 812}, reduced_motion="reduce"
         )
+        load_axe(context)
         yield Phone(context.new_page(), base)
         browser.close()
 
 
 def test_axe_finds_nothing_and_nothing_is_cut_off(phone: Phone, subtests: pytest.Subtests) -> None:
-    axe = Axe()
     for name in STUDENTS:
         with subtests.test(name):
             page = phone.open(name)
-            page.emulate_media(color_scheme="light")
-            found = _findings(axe, page, VIOLATIONS)
-            page.emulate_media(color_scheme="dark")
-            found += _findings(axe, page, CONTRAST)
+            found = findings_in_light_and_dark(page)
             page.evaluate(TEXT_SIZE, "200%")
             with_large_text = page.evaluate(OVERFLOW)
             page.evaluate(TEXT_SIZE, "")
@@ -88,11 +82,3 @@ def test_escape_closes_what_is_open_and_focus_returns(phone: Phone) -> None:
 def _render(templates: Environment, name: str) -> str | None:
     page = PAGES.get(name)
     return render_page(templates, page) if page else None
-
-
-def _findings(axe: Axe, page: Page, options: dict[str, object]) -> list[str]:
-    violations = axe.run(page, options=options).response["violations"]
-    return [
-        f"{violation['id']}: {json.dumps([node['html'][:150] for node in violation['nodes']])}"
-        for violation in violations
-    ]

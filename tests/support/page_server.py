@@ -29,6 +29,8 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
     is_over = Event()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             kind, body = "text/html; charset=utf-8", b""
@@ -45,6 +47,8 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
                 kind, body = "text/event-stream", b"event: ready\ndata: {}\n\n"
             self.send_response(200 if body else 404)
             headers = security_headers(Settings()) | {"content-type": kind}
+            if path.startswith("/static/"):
+                headers["cache-control"] = "max-age=3600, immutable"
             for name, value in headers.items():
                 self.send_header(name, value)
             if kind != "text/event-stream":
@@ -54,6 +58,7 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
                 self.wfile.write(body)
             if kind == "text/event-stream":
                 is_over.wait()
+                self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
