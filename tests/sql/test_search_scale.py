@@ -142,7 +142,7 @@ def plan_of_the_search(conn, query, school):
     ones = "{" + ",".join("1" * 30) + "}"
     rank = explain(
         conn,
-        *("rank_faces", "with exact as", ";\n", RANK),
+        *("rank_faces", "with stored as", ";\n", RANK),
         ['{"' + numbers + '"}', ones, ids, ids, "dlib", "{0.9}", 20],
     )
     return f"{near}\n{rank}"
@@ -191,9 +191,11 @@ def check_plan(conn, school, plan):
     assert "Seq Scan" not in plan
     # Page by page, however small a part of its partition the group is.
     assert f"Bitmap Heap Scan on {partition}" in plan
-    # The candidates, one face at a time: never all of face_embeddings.
-    assert re.search(r"Index Scan (using|on) face_embeddings_dlib_", plan), plan
-    assert "Hash Join" not in plan
+    # The candidates by their ids, never all of face_embeddings; and none compared with each other.
+    assert re.search(
+        r"Index Scan (using|on) face_embeddings_dlib_.*\n.*Index Cond: .*face_id = ANY", plan
+    ), plan
+    assert "Nested Loop" not in plan
 
 
 def test_what_was_read_is_what_the_plan_says(big, schools):

@@ -38,10 +38,13 @@ comment on column automatch.similarity_scales.fit is
     'How it was calibrated: people, pairs, rates. Null: it came with the model, or was set by hand.';
 
 create function automatch.similarity(p_cosine double precision, p_midpoint double precision, p_width double precision)
-returns double precision language sql immutable parallel safe set search_path = pg_catalog, pg_temp
+-- benchmarks/queue: twice as quick as in SQL, and called for each face found.
+returns double precision language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $$
+begin
     -- Rounding can take a cosine of one's own face above 1.
-    select 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width))
+    return 1 / (1 + exp((sqrt(greatest(2 - 2 * p_cosine, 0)) - p_midpoint) / p_width));
+end
 $$;
 
 create function automatch.cosine_bound(p_similarity double precision, p_midpoint double precision, p_width double precision)

@@ -34,22 +34,6 @@ comment on function public.fail_match_jobs(uuid[], bigint[], text[], text[], jso
     'processing -> failed. With p_face_boxes the person is asked which face is theirs, with p_refused_pictures '
     'they see what is wrong with the photo. Returns the jobs that were still held.';
 
-create function automatch.clear_refusal()
-returns trigger language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    new.face_boxes := null;
-    new.refused_picture := null;
-    return new;
-end
-$$;
-
-create trigger match_jobs_clear_refusal
-before update of status on public.match_jobs
-for each row
-when ((old.face_boxes is not null or old.refused_picture is not null) and new.status <> 'failed')
-execute function automatch.clear_refusal();
-
 create function public.choose_face(p_job_id uuid, p_index integer)
 returns table (face_id uuid, job_status text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -108,7 +92,8 @@ begin
         update public.match_jobs as j
         set status = 'pending', attempts = 0, missing_file_count = 0, created_at = automatch.now(),
             school = v_profile.school, scheduled = true, run_at = automatch.now(), position = null, isolated = false,
-            started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}'
+            started_at = null, completed_at = null, error_code = null, error_message = null, timings = '{}',
+            face_boxes = null, refused_picture = null
         where j.id = p_job_id;
     exception when unique_violation then
         -- An operator has queued the photo again, and that job may be in progress.

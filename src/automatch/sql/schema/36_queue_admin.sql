@@ -175,7 +175,8 @@ begin
                 update public.match_jobs as j
                 set status = 'pending', attempts = 0, missing_file_count = 0, scheduled = true,
                     run_at = automatch.now(), position = null, isolated = false,
-                    completed_at = null, error_code = null, error_message = null
+                    completed_at = null, error_code = null, error_message = null,
+                    face_boxes = null, refused_picture = null
                 from newest as n
                 where j.id = n.id
                 returning j.id

@@ -80,6 +80,36 @@ comment on function public.read_search_group(text, text, text, xid8, bigint) is
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
     'without a snapshot_xmin, which returns all; or nothing but nulls of a group of more than p_max_faces faces.';
 
+create function automatch.place_candidates(
+    p_starts integer[], p_ends integer[], p_listed uuid[], p_face_ids uuid[], p_profile_ids uuid[],
+    p_numbers integer[], p_hidden uuid[],
+    out numbers integer[], out face_ids uuid[], out profile_ids uuid[]
+)
+language plpgsql immutable security definer set search_path = pg_catalog, pg_temp
+-- Of arrays alone: loops would compare each with each.
+set plan_cache_mode = force_generic_plan
+set enable_nestloop = off
+set enable_hashjoin = on
+as $$
+begin
+    with listed as materialized (
+        select s.number::integer as number, l.face_id
+        from unnest(p_starts, p_ends) with ordinality as s (starts, ends, number)
+        cross join lateral unnest(p_listed[s.starts:s.ends]) as l (face_id)
+    )
+    select array_agg(l.number), array_agg(f.face_id), array_agg(f.profile_id)
+    into numbers, face_ids, profile_ids
+    from listed as l
+    join unnest(p_face_ids, p_profile_ids) as f (face_id, profile_id) on f.face_id = l.face_id
+    where (l.number, f.profile_id) not in (
+        select h.number, h.profile_id from unnest(p_numbers, p_hidden) as h (number, profile_id)
+    );
+end
+$$;
+comment on function automatch.place_candidates(integer[], integer[], uuid[], uuid[], uuid[], integer[], uuid[]) is
+    'What rank_faces() takes: of each query the listed faces, with their people, of the faces that are there; without the '
+    'people who are hidden from that query.';
+
 create function automatch.rank_candidates(
     p_school text, p_gender text, p_job_ids uuid[], p_starts integer[], p_ends integer[], p_face_ids uuid[]
 )
@@ -87,7 +117,7 @@ returns automatch.found_face[]
 language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 -- benchmarks/search: a quarter less for each search of a batch, whose plan never changes.
 set plan_cache_mode = force_generic_plan
--- Through the primary keys, face by face: planned with old statistics, a join would read whole groups.
+-- Through the primary keys: planned with old statistics, a join would read whole groups.
 set enable_seqscan = off
 set enable_hashjoin = off
 set enable_mergejoin = off
@@ -96,49 +126,48 @@ as $$
 declare
     v_settings public.match_settings;
     v_model public.embedding_models;
-    v_listed record;
+    v_asking record;
+    v_hidden record;
+    v_faces record;
     v_found automatch.found_face[];
 begin
     select m.* into v_model from public.embedding_models as m where m.active;
     select s.* into v_settings from public.match_settings as s;
-    with asking as materialized (
-        select
-            asked.number, asked.starts, asked.ends, e.embedding,
-            automatch.cosine_bound(
-                coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width
-            ) as bound,
-            array(select automatch.excluded_profile_ids(j.user_id)) || j.user_id as hidden
-        from unnest(p_job_ids, p_starts, p_ends) with ordinality as asked (id, starts, ends, number)
-        -- A deleted job keeps its number.
-        left join public.match_jobs as j on j.id = asked.id
-        left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
-    ),
-    listed as (
-        select a.number::integer as number, i.face_id, i.profile_id
-        from asking as a
-        cross join lateral unnest(p_face_ids[a.starts:a.ends]) as s (face_id)
-        -- Faces that have left the group since are not found.
-        join public.face_index as i
-            on i.model = v_model.id and i.school = p_school and i.gender = p_gender and i.face_id = s.face_id
-        where not (i.profile_id = any (a.hidden))
-    )
-    select l.*, a.*
-    into v_listed
-    from (
-        select array_agg(l.number) as numbers, array_agg(l.face_id) as face_ids, array_agg(l.profile_id) as profile_ids
-        from listed as l
-    ) as l
-    cross join (
-        select array_agg(a.embedding order by a.number) as queries, array_agg(a.bound order by a.number) as bounds
-        from asking as a
-    ) as a;
+    select
+        array_agg(e.embedding order by asked.number) as queries,
+        array_agg(
+            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width)
+            order by asked.number
+        ) as bounds
+    into v_asking
+    from unnest(p_job_ids) with ordinality as asked (id, number)
+    -- A deleted job keeps its number.
+    left join public.match_jobs as j on j.id = asked.id
+    left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id;
+    select array_agg(asked.number::integer) as numbers, array_agg(h.profile_id) as profile_ids
+    into v_hidden
+    from unnest(p_job_ids) with ordinality as asked (id, number)
+    join public.match_jobs as j on j.id = asked.id
+    cross join lateral (
+        select j.user_id as profile_id union all select automatch.excluded_profile_ids(j.user_id)
+    ) as h;
+    -- Faces that have left the group since are not found.
+    select array_agg(i.face_id) as face_ids, array_agg(i.profile_id) as profile_ids
+    into v_faces
+    from public.face_index as i
+    where i.model = v_model.id and i.school = p_school and i.gender = p_gender
+      and i.face_id = any (array(
+          select unnest(p_face_ids[s.starts:s.ends]) from unnest(p_starts, p_ends) as s (starts, ends)
+      ));
     select array_agg(row(
         p_job_ids[r.number], r.face_id, r.profile_id, automatch.similarity(r.cosine, v_model.midpoint, v_model.width)
     )::automatch.found_face)
     into v_found
-    from automatch.rank_faces(
-        v_model.id, v_listed.queries, v_listed.bounds, v_settings.match_count, v_listed.numbers, v_listed.face_ids,
-        v_listed.profile_ids
+    from automatch.place_candidates(
+        p_starts, p_ends, p_face_ids, v_faces.face_ids, v_faces.profile_ids, v_hidden.numbers, v_hidden.profile_ids
+    ) as c
+    cross join lateral automatch.rank_faces(
+        v_model.id, v_asking.queries, v_asking.bounds, v_settings.match_count, c.numbers, c.face_ids, c.profile_ids
     ) as r;
     return coalesce(v_found, '{}');
 end

@@ -136,14 +136,14 @@ begin
     ),
     -- The entry of two people shows their best pair of photos; a worse one changes nothing.
     better as (
-        select distinct on (s.profile_id, s.other_profile_id) s.*
+        select distinct on (s.profile_id, s.other_profile_id) s.*, shown.is_there
         from sides as s
         -- "limit" forces one lookup for each pair: a join that is planned while feeds are small would read all
         -- of them from then on.
         left join lateral (
-            select m.similarity
+            select true as is_there, m.similarity
             from automatch.feed_entries as e
-            join public.matches as m on m.id = e.match_id
+            left join public.matches as m on m.id = e.match_id
             where e.profile_id = s.profile_id and e.other_profile_id = s.other_profile_id
             limit 1
         ) as shown on true
@@ -175,13 +175,18 @@ begin
         set last_position = greatest(h.last_position, g.last_position), last_match = greatest(h.last_match, g.last_match)
         from grown as g
         where h.profile_id = g.profile_id
+    ),
+    moved as (
+        update automatch.feed_entries as e
+        set position = p.position, place = p.position, match_id = p.id, created_at = v_now, seen_at = null
+        from placed as p
+        where p.is_there and e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id
     )
+    -- Not "on conflict", which writes two records for each row: with both feeds locked nobody else adds one.
     insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
     select p.profile_id, p.other_profile_id, p.position, p.position, p.id, v_now
     from placed as p
-    on conflict (profile_id, other_profile_id)
-        do update set position = excluded.position, place = excluded.place, match_id = excluded.match_id,
-            created_at = excluded.created_at, seen_at = null;
+    where p.is_there is null;
 
     perform automatch.notify_feeds(v_profile_ids);
 end
