@@ -12,10 +12,10 @@ import sys
 
 import structlog
 
-from benchmarks.queue import depth, enqueue, idle, latency, real, report, soak, throughput
+from benchmarks.queue import claim, depth, enqueue, idle, latency, real, report, soak, throughput
 from benchmarks.queue.server import running_server
 
-_PARTS = ("throughput", "latency", "real", "depth", "enqueue", "idle", "soak")
+_PARTS = ("throughput", "claim", "latency", "real", "depth", "enqueue", "idle", "soak")
 
 
 def main() -> None:
@@ -38,6 +38,8 @@ async def _measure(parts: list[str], rounds: int, scale: float, minutes: float) 
         machine = report.machine(server.version)
         if "throughput" in parts:
             await throughput.measure(server, machine, rounds, scale)
+        if "claim" in parts:
+            await claim.measure(server, machine, fewer)
         if "latency" in parts:
             await latency.measure(server, machine, max(int(200 * scale), 20))
         if "real" in parts:

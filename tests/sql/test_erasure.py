@@ -67,7 +67,7 @@ def test_erased_person_leaves_nothing_but_a_gap_in_feeds_and_the_order_to_delete
         assert conn.execute(
             'select "position", match_id, name, face_id, last_match_id'
             " from public.feed_page(null, 0)"
-        ).fetchall() == [(3, None, None, None, shown)]
+        ).fetchall() == [(2, None, None, None, shown)]
         assert conn.execute("select from public.feed_page()").fetchall() == []
 
 
