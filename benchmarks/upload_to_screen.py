@@ -141,7 +141,7 @@ def join(browser: Browser, url: str, name: str, gender: str) -> Page:
     page.locator("[name=birth_date]").fill("2000-02-29")
     page.locator("[name=consent]").check()
     page.get_by_role("button", name="Continue").click()
-    page.locator("#live[data-state=connected]").wait_for()
+    page.locator("#live[data-state=live]").wait_for()
     page.evaluate(_OBSERVE)
     return page
 
@@ -155,8 +155,8 @@ def save(folder: Path, name: str, photo: Image.Image) -> Path:
 
 def upload(page: Page, photo: Path) -> None:
     """Upload a photo through the page."""
-    page.locator("#file").set_input_files(photo)
-    page.locator("#upload-form button").click()
+    page.locator("#choose-photo").set_input_files(photo)
+    page.get_by_role("button", name="Find my look-alikes").click()
 
 
 def report(times: dict[str, list[float]], stages: Mapping[Stage, StageTimes]) -> None:
