@@ -2392,6 +2392,8 @@ comment on view automatch.findable_faces is 'The rule of who can be found, with 
 -- index scan may be of a whole index.
 create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- Said here, whoever calls: set_search_plans() changes it where Citus could not plan.
+set plan_cache_mode = force_generic_plan
 set join_collapse_limit = 1 set enable_seqscan = off set enable_indexscan = off
 as $$
 declare
@@ -3412,20 +3414,27 @@ $$;
 comment on function automatch.settled_before() is
     'The rows of every transaction before this one are there to be read, on every machine, or never will be.';
 
+create function automatch.list_search_plans()
+returns table (function regprocedure, mode text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.oid, split_part(c.setting, '=', 2)
+    from pg_proc as p
+    cross join unnest(p.proconfig) as c (setting)
+    where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
+      and c.setting like 'plan_cache_mode=%' and p.prosrc like '%public.face_index %'
+$$;
+comment on function automatch.list_search_plans() is
+    'The functions that say how what they read of face_index is planned, and how.';
+
 create function automatch.set_search_plans()
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_function regprocedure;
 begin
-    -- Citus cannot plan for parameters that it does not know, here or in whatever these call.
-    for v_function in
-        select p.oid from pg_proc as p
-        where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
-          and p.proname = any (array[
-              'find_candidates', 'read_search_group', 'rank_candidates', 'store_face_embeddings'
-          ])
-    loop
+    -- Citus plans for the values of parameters only.
+    for v_function in select s.function from automatch.list_search_plans() as s loop
         execute format(
             'alter function %s set plan_cache_mode = %s', v_function,
             case when automatch.is_distributed() then 'auto' else 'force_generic_plan' end
@@ -8453,9 +8462,11 @@ declare
     v_half halfvec := p_embedding::halfvec;
     v_far double precision;
     v_near double precision;
+    v_limit double precision;
 begin
     select m.same_person_u, coalesce(m.same_person_same_gender_u, m.same_person_u) into v_far, v_near
     from public.embedding_models as m where m.id = p_model;
+    v_limit := 2 * automatch.half_error() - (1 - v_far ^ 2 / 2);
     return query
     with close as materialized (
         -- "+ 0" keeps any vector index out.
@@ -8464,7 +8475,7 @@ begin
         where i.model = p_model
           and i.school = p_school
           and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - (1 - v_far ^ 2 / 2)
+          and (i.embedding <#> v_half) + 0 <= v_limit
           and i.profile_id <> p_profile_id
     ),
     exact as (

@@ -84,10 +84,7 @@ select automatch.set_search_plans()
 
 -- name: wrong_plans
 -- Whether searches are planned as one server needs it, and not as a cluster does.
-select exists (
-    select from pg_catalog.pg_proc as p
-    where p.oid = 'public.read_search_group'::regproc and 'plan_cache_mode=force_generic_plan' = any (p.proconfig)
-)
+select exists (select from automatch.list_search_plans() as s where s.mode = 'force_generic_plan')
 
 -- name: analyze
 analyze public.face_index

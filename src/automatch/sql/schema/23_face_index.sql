@@ -63,6 +63,8 @@ comment on view automatch.findable_faces is 'The rule of who can be found, with 
 -- index scan may be of a whole index.
 create function automatch.index_faces(p_face_ids uuid[], p_model text default null)
 returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- Said here, whoever calls: set_search_plans() changes it where Citus could not plan.
+set plan_cache_mode = force_generic_plan
 set join_collapse_limit = 1 set enable_seqscan = off set enable_indexscan = off
 as $$
 declare

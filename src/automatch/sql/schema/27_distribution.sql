@@ -37,20 +37,27 @@ $$;
 comment on function automatch.settled_before() is
     'The rows of every transaction before this one are there to be read, on every machine, or never will be.';
 
+create function automatch.list_search_plans()
+returns table (function regprocedure, mode text)
+language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select p.oid, split_part(c.setting, '=', 2)
+    from pg_proc as p
+    cross join unnest(p.proconfig) as c (setting)
+    where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
+      and c.setting like 'plan_cache_mode=%' and p.prosrc like '%public.face_index %'
+$$;
+comment on function automatch.list_search_plans() is
+    'The functions that say how what they read of face_index is planned, and how.';
+
 create function automatch.set_search_plans()
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_function regprocedure;
 begin
-    -- Citus cannot plan for parameters that it does not know, here or in whatever these call.
-    for v_function in
-        select p.oid from pg_proc as p
-        where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
-          and p.proname = any (array[
-              'find_candidates', 'read_search_group', 'rank_candidates', 'store_face_embeddings'
-          ])
-    loop
+    -- Citus plans for the values of parameters only.
+    for v_function in select s.function from automatch.list_search_plans() as s loop
         execute format(
             'alter function %s set plan_cache_mode = %s', v_function,
             case when automatch.is_distributed() then 'auto' else 'force_generic_plan' end

@@ -59,9 +59,11 @@ declare
     v_half halfvec := p_embedding::halfvec;
     v_far double precision;
     v_near double precision;
+    v_limit double precision;
 begin
     select m.same_person_u, coalesce(m.same_person_same_gender_u, m.same_person_u) into v_far, v_near
     from public.embedding_models as m where m.id = p_model;
+    v_limit := 2 * automatch.half_error() - (1 - v_far ^ 2 / 2);
     return query
     with close as materialized (
         -- "+ 0" keeps any vector index out.
@@ -70,7 +72,7 @@ begin
         where i.model = p_model
           and i.school = p_school
           and i.gender = any (array['male', 'female'])
-          and (i.embedding <#> v_half) + 0 <= 2 * automatch.half_error() - (1 - v_far ^ 2 / 2)
+          and (i.embedding <#> v_half) + 0 <= v_limit
           and i.profile_id <> p_profile_id
     ),
     exact as (
