@@ -398,6 +398,16 @@ def test_a_face_that_only_the_closer_look_is_sure_of_counts() -> None:
         pipeline._choose(pipeline._find(photo).detections, photo)
 
 
+async def test_the_first_photo_finds_its_decoder_running() -> None:
+    async with LocalAnalyzer(_SETTINGS, FakeEmbedder()) as analyzer:
+        (ready,) = [decoder.child_pid for decoder in analyzer._decoders]
+        assert ready
+
+        await analyzer.extract(encode(astronaut()))
+
+        assert [decoder.child_pid for decoder in analyzer._decoders] == [ready]
+
+
 async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
     hasty = Settings(vision=VisionSettings(decode_timeout_s=0.000_001))
 

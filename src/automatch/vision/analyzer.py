@@ -1,7 +1,7 @@
 """Face analyzers: what every one offers, and the one that works in this process.
 
-CPU work leaves the event loop here and nowhere else: each of a few threads has a decoder (a child
-process of its own) and analyzes one photo at a time. `remote_analyzer.py` asks an AI service
+CPU work leaves the event loop here and nowhere else: each of a few threads borrows a decoder (a
+child process) and analyzes one photo at a time. `remote_analyzer.py` asks an AI service
 instead.
 """
 
@@ -10,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
+from PIL import Image
 
+from automatch.errors import AutomatchError
 from automatch.settings import load_settings
 from automatch.vision.decode.decoder import Decoder
+from automatch.vision.detect.photo_copies import kept_copy, thumbnail
 from automatch.vision.embed.dlib_embedder import DlibEmbedder
 from automatch.vision.load import check_compatible, open_detector, open_embedder
 from automatch.vision.pipeline import Pipeline, embed
@@ -96,10 +99,10 @@ class LocalAnalyzer:
         self._embedders = {embedder.model_id: embedder}
         self._embedders_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(settings.vision.threads, thread_name_prefix="analyzer")
-        self._per_thread = threading.local()
         self._decoders_lock = threading.Lock()
         self._closed = False
         self._decoders: list[Decoder] = []
+        self._idle_decoders: list[Decoder] = []
         self._detector: Detector | None = None
 
     @property
@@ -138,7 +141,7 @@ class LocalAnalyzer:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     async def __aenter__(self) -> Self:
-        """Load the models and run the embedder once.
+        """Load the models and run them once, so that the first photo takes no longer than others.
 
         Raises:
             ModelMissingError: a model file is not there.
@@ -203,6 +206,12 @@ class LocalAnalyzer:
     def _load(self) -> None:
         self._detector = open_detector(self._settings.vision)
         self._warm_up(self._embedder)
+        side = self._settings.upload.min_side
+        grey = Image.new("RGB", (side, side), "grey")
+        # A decoder that fails says so for each photo.
+        with suppress(AutomatchError), self._decoder() as decoder:
+            self._detector.find(decoder.decode(kept_copy(grey)))
+        thumbnail(grey, self._settings.vision.thumbnail_side)
 
     def _load_embedder(self, model: str) -> Embedder:
         with self._embedders_lock:
@@ -220,30 +229,39 @@ class LocalAnalyzer:
     def _extract(
         self, photo: bytes, chosen: FaceBox | None, embedder: Embedder, enforce_quality: bool
     ) -> FaceExtraction:
-        return self._pipeline(embedder).extract(photo, chosen, enforce_quality=enforce_quality)
+        with self._pipeline(embedder) as pipeline:
+            return pipeline.extract(photo, chosen, enforce_quality=enforce_quality)
 
     def _analyze(self, photo: bytes, chosen: FaceBox | None) -> PhotoAnalysis:
-        return self._pipeline(self._embedder).analyze(photo, chosen)
+        with self._pipeline(self._embedder) as pipeline:
+            return pipeline.analyze(photo, chosen)
 
-    def _pipeline(self, embedder: Embedder) -> Pipeline:
+    @contextmanager
+    def _pipeline(self, embedder: Embedder) -> Iterator[Pipeline]:
         detector = self._loaded_detector()
-        return Pipeline(self._decoder(), detector, embedder, self._settings.vision)
+        with self._decoder() as decoder:
+            yield Pipeline(decoder, detector, embedder, self._settings.vision)
 
     def _loaded_detector(self) -> Detector:
         if self._detector is None:
             raise RuntimeError("LocalAnalyzer must be entered with `async with` first")
         return self._detector
 
-    def _decoder(self) -> Decoder:
-        decoder: Decoder | None = getattr(self._per_thread, "decoder", None)
-        if decoder is None:
+    @contextmanager
+    def _decoder(self) -> Iterator[Decoder]:
+        """Lend a decoder, which is started only if all others are at work."""
+        try:
+            decoder = self._idle_decoders.pop()
+        except IndexError:
             decoder = Decoder(self._settings)
-            self._per_thread.decoder = decoder
             with self._decoders_lock:
                 self._decoders.append(decoder)
                 if self._closed:
                     decoder.close()
-        return decoder
+        try:
+            yield decoder
+        finally:
+            self._idle_decoders.append(decoder)
 
     async def _close(self) -> None:
         # Shielded: even a cancelled `async with` must leave no child process behind.

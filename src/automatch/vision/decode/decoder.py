@@ -58,8 +58,8 @@ class _AnswerInvalidError(Exception):
 class Decoder:
     """Decodes one photo at a time in a child process, which is started on first use.
 
-    `close` may be called from another thread and ends a running `decode`. Always call `decode` from
-    the same living thread: Linux ends a child with the *thread* that started it.
+    `close` may be called from another thread and ends a running `decode`. Call `decode` only from
+    threads that live as long as the decoder: Linux ends a child with the *thread* that started it.
     """
 
     def __init__(self, settings: Settings) -> None:
