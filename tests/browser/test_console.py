@@ -10,30 +10,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from uuid import UUID
 
 import psycopg
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 from psycopg.types.json import Jsonb
 
+from tests.support.accessibility import findings_in_light_and_dark, load_axe
 from tests.support.browser import Installation, Phones, upload, write_photo
 from tests.support.build import a_pair, connect
 from tests.support.operators import Registry
 from tests.support.photos import two_people
 from tests.support.waiting import wait_until
 
-VIEWS = {
-    f"{device}-{scheme}": {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
-    for device, width in (("phone", 375), ("desktop", 1280))
-    for scheme in ("light", "dark")
-}
+WIDTHS = {"phone": 375, "desktop": 1280}
+_SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @dataclass(frozen=True)
 class Desks(Registry):
-    """An owner in front of each of the four views."""
+    """An owner in front of a phone and of a desktop."""
 
     url: str
     conn: psycopg.Connection
@@ -136,9 +134,13 @@ def _fill_history(conn: psycopg.Connection) -> None:
 def desks(browser: Browser, installation: Installation) -> Iterator[Desks]:
     """Give an owner who is signed in, and a few people."""
     contexts = {
-        name: browser.new_context(**view)  # type: ignore[arg-type]
-        for name, view in VIEWS.items()
+        device: browser.new_context(
+            viewport={"width": width, "height": 800}, reduced_motion="reduce"
+        )
+        for device, width in WIDTHS.items()
     }
+    for context in contexts.values():
+        load_axe(context)
     first, *others = contexts.values()
     url, email = installation.url, "console-owner@example.org"
     account = {"email": email, "password": "correct horse battery"}
@@ -169,8 +171,8 @@ def test_page_is_readable_everywhere_and_by_everybody(
     desks: Desks, name: str, subtests: pytest.Subtests
 ) -> None:
     address = PAGES[name](desks.things)
-    for view, context in desks.contexts.items():
-        with subtests.test(view):
+    for device, context in desks.contexts.items():
+        with subtests.test(device):
             complaints: list[str] = []
             page = context.new_page()
             page.on("console", lambda message, to=complaints: _note(message, to))
@@ -178,10 +180,9 @@ def test_page_is_readable_everywhere_and_by_everybody(
             answer = page.goto(f"{desks.url}{address}")
             page.wait_for_load_state()
 
-            _keep_picture(page, f"{name.replace(' ', '-')}-{view}")
+            _keep_pictures(page, f"{name.replace(' ', '-')}-{device}")
             assert answer is not None
-            found = Axe().run(page)
-            assert found.violations_count == 0, found.generate_report()
+            assert findings_in_light_and_dark(page) == []
             page.evaluate("document.querySelectorAll('.chart-table').forEach(it => it.open = true)")
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             # A browser notes that it was answered with 404.
@@ -192,7 +193,7 @@ def test_page_is_readable_everywhere_and_by_everybody(
 def test_failed_job_appears_on_the_overview_without_a_reload(
     desks: Desks, phones: Phones, tmp_path: Path
 ) -> None:
-    operator = desks.contexts["desktop-light"].new_page()
+    operator = desks.contexts["desktop"].new_page()
     operator.goto(f"{desks.url}/admin?range=hour")
     operator.evaluate("window.isSamePage = true")
     reason = operator.locator("#cause-person").get_by_role("link", name="More than one face")
@@ -209,7 +210,7 @@ def test_failed_job_appears_on_the_overview_without_a_reload(
 
 
 def test_slider_says_what_a_threshold_means(desks: Desks) -> None:
-    page = desks.contexts["desktop-light"].new_page()
+    page = desks.contexts["desktop"].new_page()
     page.goto(f"{desks.url}/admin/threshold")
     meaning = page.locator("#meaning")
     # The figures are made in the background.
@@ -228,7 +229,7 @@ def test_slider_says_what_a_threshold_means(desks: Desks) -> None:
 
 
 def test_menu_of_a_phone_opens_without_scripts(browser: Browser, desks: Desks) -> None:
-    with_scripts = desks.contexts["phone-light"]
+    with_scripts = desks.contexts["phone"]
     context = browser.new_context(viewport={"width": 375, "height": 800}, java_script_enabled=False)
     context.add_cookies(with_scripts.cookies())  # type: ignore[arg-type]
     page = context.new_page()
@@ -246,14 +247,17 @@ def _note(message: ConsoleMessage, complaints: list[str]) -> None:
         complaints.append(message.text)
 
 
-def _keep_picture(page: Page, name: str) -> None:
+def _keep_pictures(page: Page, name: str) -> None:
     if folder := os.environ.get("AUTOMATCH_SCREENSHOTS"):
         Path(folder).mkdir(exist_ok=True)
-        page.screenshot(path=Path(folder) / f"console-{name}.png", full_page=True)
+        for scheme in _SCHEMES:
+            page.emulate_media(color_scheme=scheme)
+            path = Path(folder) / f"console-{name}-{scheme}.png"
+            page.screenshot(path=path, full_page=True)
 
 
 def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) -> None:
-    page = desks.contexts["desktop-light"].new_page()
+    page = desks.contexts["desktop"].new_page()
     page.clock.install()
     page.goto(f"{desks.url}/admin")
     freshness, paused = page.locator("#freshness"), page.get_by_text("The queue is paused")
@@ -297,7 +301,7 @@ def test_live_part_follows_what_happens_and_says_when_it_is_old(desks: Desks) ->
 
 
 def test_refresh_leaves_what_is_typed(desks: Desks) -> None:
-    page = desks.contexts["desktop-light"].new_page()
+    page = desks.contexts["desktop"].new_page()
     page.clock.install()
     page.goto(f"{desks.url}/admin/jobs")
     school = page.get_by_label("Pause one school")
