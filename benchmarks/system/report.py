@@ -106,6 +106,8 @@ def draw_grid(trials: Sequence[Trial], path: Path = IMAGES / "system.svg") -> st
     left.set(xlabel="uploads a second", ylabel="upload to screen, ms: p50, dotted p95")
     if any(one.screen_ms for one in trials):
         left.set_yscale("log")
+        left.yaxis.set_major_formatter(_plain_number)
+        left.yaxis.set_minor_formatter(_plain_number)
         left.legend()
     labels = [f"{one.feeds:,}\n{one.rate:g}/s" for one in trials]
     bottom = [0.0] * len(trials)
@@ -115,7 +117,8 @@ def draw_grid(trials: Sequence[Trial], path: Path = IMAGES / "system.svg") -> st
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     right.set(xlabel="feeds, uploads", ylabel="cores")
     right.tick_params(axis="x", labelsize=7)
-    right.legend()
+    right.margins(y=0.2)
+    right.legend(loc="upper left", ncols=2)
     return _save(figure, path)
 
 
@@ -133,6 +136,10 @@ def draw_soak(found: Soak, path: Path = IMAGES / "soak.svg") -> str:
         one.set_ylim(bottom=0)
         one.legend()
     return _save(figure, path)
+
+
+def _plain_number(value: float, _: object) -> str:
+    return f"{value:,g}"
 
 
 def _save(figure: plt.Figure, path: Path) -> str:
