@@ -12132,7 +12132,9 @@ begin
             union all
             select o.name, o.key, 1
             from (values
-                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id')
+                (to_regclass('public.profiles'), 'id'), (to_regclass('auth.users'), 'id'),
+                -- A trigger deletes these.
+                (to_regclass('automatch.feed_entries'), 'profile_id')
             ) as o (name, key)
             where o.name is not null
         ) as k
