@@ -193,6 +193,24 @@ def test_two_people_who_upload_find_each_other_and_both_are_told(conn):
     assert shown.fetchall() == sorted([(she, he), (he, she)])
 
 
+def test_first_photo_is_compared_with_the_other_accounts_of_its_school(conn):
+    a_pair(conn, "HCMUS", 55)
+    again = build.a_profile(conn, school="HCMUS", gender="female")
+    conn.execute("update public.match_settings set hold_another_account = 'always'")
+    face = build.a_face(conn, again)
+    build.a_job(conn, face)
+    job, token = build.claim(conn)
+    conn.execute(
+        "select public.store_face_embeddings("
+        " array[%s]::uuid[], array[%s]::bigint[], array[%s], 'dlib', array['{}']::jsonb[],"
+        " array['{}']::jsonb[])",
+        [job, token, unit(55)],
+    )
+
+    assert one(conn, "select reason from automatch.held_faces where face_id = %s", face)
+    assert rows_of(conn, again) == []
+
+
 def test_who_is_erased_is_in_no_shard(conn):
     (she, _), (he, _) = a_pair(conn, "HUST", 60)
     assert rows_of(conn, she)

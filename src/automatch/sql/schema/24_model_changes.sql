@@ -494,16 +494,20 @@ begin
         perform automatch.raise_error('input_invalid', 'No other model is being prepared.');
     end if;
     return query
-        with asked as materialized (
-            select i.face_id, i.profile_id, i.school, case i.gender when 'male' then 'female' else 'male' end as wanted,
-                s.threshold, s.match_count, array(select automatch.excluded_profile_ids(i.profile_id)) || i.profile_id as hidden
+        with drawn as materialized (
+            select i.face_id, i.profile_id, i.school, i.gender
             from public.face_index as i
             join public.face_index as o
                 on o.model = v_before and o.school = i.school and o.gender = i.gender and o.face_id = i.face_id
-            cross join public.match_settings as s
             where i.model = v_after
             order by uuid_hash_extended(i.face_id, p_seed)
             limit p_photos
+        ),
+        asked as materialized (
+            select d.face_id, d.profile_id, d.school, case d.gender when 'male' then 'female' else 'male' end as wanted,
+                s.threshold, s.match_count, array(select automatch.excluded_profile_ids(d.profile_id)) || d.profile_id as hidden
+            from drawn as d
+            cross join public.match_settings as s
         ),
         found as materialized (
             select e.model, a.face_id, c.face_id as other_face_id, c.profile_id, c.similarity

@@ -45,7 +45,9 @@ as $$
     from pg_proc as p
     cross join unnest(p.proconfig) as c (setting)
     where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
-      and c.setting like 'plan_cache_mode=%' and p.prosrc like '%public.face_index %'
+      and c.setting like 'plan_cache_mode=%'
+      -- What that one calls looks for other accounts of the person.
+      and (p.prosrc like '%public.face_index %' or p.proname = 'store_face_embeddings')
 $$;
 comment on function automatch.list_search_plans() is
     'The functions that say how what they read of face_index is planned, and how.';
