@@ -112,6 +112,7 @@ async def _tune(
 ) -> dict[str, Any]:
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import secrets_of
+    from automatch.store import distribution
     from automatch.store import tune as store
 
     secrets = secrets_of(settings)
@@ -121,6 +122,11 @@ async def _tune(
         store.owner_connection(address) as conn,
         store.owner_connection(address) as watcher,
     ):
+        if (build or cluster) and (await distribution.read_state(conn)).is_distributed:
+            raise InputInvalidError(
+                "In a cluster each group is read whole where it lies, without an index; "
+                "`automatch db distribute --isolate SCHOOL` gives a large school its own shard."
+            )
         if any(value is not None for value in changes.values()):
             await store.change_search_settings(conn, **changes)
         search_settings = await store.read_search_settings(conn)
