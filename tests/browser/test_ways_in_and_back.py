@@ -115,7 +115,7 @@ def test_people_come_in_and_back_by_mail(
     expect(warning).to_contain_text(f"You're signed in as {HER_NEW}")
     choose_password(page, PASSWORDS[2])
     page.goto(f"{installation}/account")
-    expect(page.get_by_text(f"Now {IMPORTED}")).to_be_visible()
+    expect(page.get_by_text(f"Your address is {IMPORTED}")).to_be_visible()
 
     # No link leaves by a request to anybody else.
     assert asked == {urlsplit(installation).netloc}

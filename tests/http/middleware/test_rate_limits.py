@@ -101,7 +101,7 @@ async def test_refusal_comes_before_the_body_and_leaves_no_trace(
 async def test_api_and_pages_count_together_and_a_page_shows_the_sentence(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    limited = _limited(settings, sign_up="1/hour", searches="2/day", photos="1/hour")
+    limited = _limited(settings, sign_up="1/hour", searches="1/day", photos="1/hour")
     async with running_server(limited, cluster.secrets, database) as system:
         person = await system.join()
         assert (await person.upload(encode(astronaut()))).status_code == 202

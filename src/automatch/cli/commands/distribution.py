@@ -48,7 +48,7 @@ def distribute(
     yes: Yes = False,
     home: Home = None,
 ) -> None:
-    """Spread the faces that can be found over a Citus cluster, by school.
+    """Spread the faces over the machines of a Citus cluster.
 
     Uploads and searches go on meanwhile. Run it again to go on after an interruption, to add
     machines, or after an upgrade. `automatch db gather` undoes it.
@@ -63,7 +63,7 @@ def distribute(
 
 
 def gather(yes: Yes = False, home: Home = None) -> None:
-    """Bring the faces that can be found back onto the coordinator; undoes `distribute`.
+    """Bring the faces back onto the coordinator.
 
     Uploads and searches go on meanwhile, and an interrupted run can be repeated.
 
