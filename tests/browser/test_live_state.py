@@ -63,6 +63,7 @@ def test_page_notices_a_dead_connection_and_catches_up_without_a_double(
     assert her.evaluate("window.sameDocument")
 
 
+@in_both_browsers
 def test_act_without_a_connection_is_sent_later_or_taken_back(
     phones: Phones, wire: Wire, tmp_path: Path
 ) -> None:

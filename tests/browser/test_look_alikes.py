@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from playwright.sync_api import Page, expect
 
-from tests.support.browser import Phones, upload, write_photo
+from tests.support.browser import Phones, in_both_browsers, upload, write_photo
 from tests.support.photos import astronaut
 
 _PERSON = """
@@ -60,6 +60,7 @@ def with_photo(phones: Phones, folder: Path) -> Page:
     return page
 
 
+@in_both_browsers
 def test_two_faces_are_compared_by_finger_and_key_and_back_leads_to_the_feed(
     phones: Phones, tmp_path: Path
 ) -> None:
@@ -101,7 +102,7 @@ def test_two_faces_are_compared_by_finger_and_key_and_back_leads_to_the_feed(
 
 def swipe(page: Page, across: int) -> None:
     """Move a finger over the page, by the events that a touch screen sends."""
-    page.wait_for_load_state()
+    wait_for_its_script(page)
     page.evaluate(
         """across => {
             const at = (x) => ({ clientX: x, clientY: 300 });
@@ -114,6 +115,12 @@ def swipe(page: Page, across: int) -> None:
     )
 
 
+def wait_for_its_script(page: Page) -> None:
+    """Wait until the page listens to fingers and keys."""
+    expect(page.get_by_role("button", name="On top of each other")).to_be_visible()
+
+
+@in_both_browsers
 def test_new_goes_from_all_windows_when_seen_in_one_and_back_leads_to_the_same_place(
     phones: Phones, tmp_path: Path
 ) -> None:
@@ -143,7 +150,7 @@ def test_new_goes_from_all_windows_when_seen_in_one_and_back_leads_to_the_same_p
     assert other.evaluate("window.sameDocument")
     last.click()
     expect(page.get_by_role("heading", level=1)).to_have_text("An")
-    page.wait_for_load_state()
+    wait_for_its_script(page)
     page.keyboard.press("Escape")
     expect(page.locator("#cards li")).to_have_count(4)
     page.wait_for_function("place => scrollY === place", arg=place)
