@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_look_alikes import add_look_alikes, with_photo
-from tests.support.browser import Phones, upload
-from tests.support.photos import shared_photo
+from tests.support.browser import Phones, upload, write_photo
+from tests.support.photos import astronaut, shared_photo
 
 _MOST_BYTES = 150_000
 # The pictures of the look-alikes are those that a worker made of somebody's photos.
@@ -44,6 +45,21 @@ _NOTE_SHIFTS = """
 _IS_LOADED = """() => [...document.images].every((image) => image.complete
     || !image.checkVisibility() || image.getBoundingClientRect().top > innerHeight + 1000)
 """
+_SLOW_3G = {"offline": False, "latency": 400, "downloadThroughput": 50e3, "uploadThroughput": 50e3}
+_IS_TEXT_FIRST = """() => {
+    const [text] = performance.getEntriesByName("first-contentful-paint");
+    const loaded = performance.getEntriesByType("resource");
+    const photos = loaded.filter(({ name }) => name.includes("/photos/"));
+    return photos.length > 0 && photos.every(({ responseEnd }) => text?.startTime < responseEnd);
+}"""
+_WATCH = """() => {
+    window.said = [];
+    for (const id of ["progress-text", "sent", "live"]) {
+        const part = document.getElementById(id);
+        const note = () => window.said.push(part.textContent);
+        new MutationObserver(note).observe(part, { childList: true });
+    }
+}"""
 
 
 def test_first_view_of_a_full_feed_is_small_stays_put_and_shows_a_face(
@@ -87,3 +103,31 @@ def note_sizes(page: Page) -> list[int]:
     network.send("Network.enable")
     network.on("Network.loadingFinished", lambda end: sizes.append(end["encodedDataLength"]))
     return sizes
+
+
+def test_over_a_slow_connection_text_is_first_and_an_upload_says_how_far_it_is(
+    phones: Phones, tmp_path: Path
+) -> None:
+    person = with_photo(phones, tmp_path)
+    add_look_alikes(phones, ["An", "Bao"])
+    view = phones.again(person)
+    view.add_init_script(_NOTE_SHIFTS)
+    network = view.context.new_cdp_session(view)
+    network.send("Network.emulateNetworkConditions", _SLOW_3G)
+
+    view.goto(f"{phones.url}/feed")
+    expect(view.locator("#live")).to_have_text("Live")
+    view.wait_for_function(_IS_LOADED)
+    assert view.evaluate(_IS_TEXT_FIRST)
+    assert view.evaluate("shifts") == []
+
+    view.evaluate(_WATCH)
+    upload(view, write_photo(tmp_path, "second", astronaut().resize((384, 384))))
+    expect(view.locator("#jobs > li")).to_have_count(2)
+    said = view.evaluate("said")
+    percents = [int(word) for word in re.findall(r"Sending (\d+)%", " ".join(said))]
+    assert len(percents) > 1
+    assert percents == sorted(percents)
+    assert "Sent, checking it" in said
+    # It was connected all the time.
+    assert not [text for text in said if re.match("Reconnecting|Offline", text)]

@@ -95,6 +95,7 @@ def test_two_faces_are_compared_by_finger_and_key_and_back_leads_to_the_feed(
     expect(page.get_by_role("heading", level=1)).to_have_text("An")
     swipe(page, 120)
     expect(page.get_by_role("heading", level=1)).to_have_text("Bao")
+    wait_for_its_script(page)
     page.keyboard.press("Escape")
     expect(page).to_have_url(f"{phones.url}/feed")
     expect(page.locator("#cards li")).to_have_count(3)
