@@ -7,11 +7,10 @@ from pathlib import Path
 from PIL import ImageOps
 from playwright.sync_api import expect
 
-from tests.support.browser import Phones, in_both_browsers, upload, write_photo
+from tests.support.browser import Phones, upload, write_photo
 from tests.support.photos import astronaut
 
 
-@in_both_browsers
 def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     phones: Phones, tmp_path: Path
 ) -> None:
