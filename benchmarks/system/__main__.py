@@ -26,11 +26,12 @@ from pathlib import Path
 from automatch.cli.runtime.connections import raise_descriptor_limit
 from automatch.ops.bench.load import SIDE
 from automatch.ops.bench.usage import describe_machine
+from benchmarks.feed_load import say
 from benchmarks.system import report
 from benchmarks.system.photos import VARIABLE, read_pairs
 from benchmarks.system.sizes import FaceBytes, Sizes
 from benchmarks.system.soak import Soak, soak
-from benchmarks.system.trial import Bench, Opening, Trial, bench, say
+from benchmarks.system.trial import Bench, Opening, Trial, bench
 
 _PARTS = ("grid", "schools", "faces", "soak")
 _IDLE_S = 15

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from automatch.ops.bench.load import SIDE, photo_pair
-from benchmarks.feed_streams import drawn_photos
+from benchmarks.feed_load import drawn_photos
 
 VARIABLE = "AUTOMATCH_BENCH_PHOTOS"
 _FACES = 10

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 import psycopg
 
 from automatch.ops.bench.installation import SCHOOL
-from automatch.postgres.addresses import database_address
-from automatch.settings.secrets import read
-from automatch.settings.settings import Settings
+from benchmarks.feed_load import owner_address, say
 from benchmarks.search import load
 from benchmarks.search.data import Population
-from benchmarks.system.trial import Bench, say
+from benchmarks.system.trial import Bench
 from tests.support.bulk import copy_columns, write_group
 
 SCHOOL_FACES = 2_000
@@ -65,14 +63,14 @@ class Sizes:
 
     def _add_school(self) -> None:
         number = self._bench.faces // SCHOOL_FACES
-        with psycopg.connect(self._owner()) as conn:
+        with psycopg.connect(owner_address(self._bench.home)) as conn:
             load.write_ours(conn, self._population.school(number, SCHOOL_FACES), self._model)
         self._bench.faces += SCHOOL_FACES
 
     def _add_women(self, count: int) -> None:
         faces = self._population.people(count, woman=True)
         ids = self._population.school(0, count).ids
-        with psycopg.connect(self._owner()) as conn:
+        with psycopg.connect(owner_address(self._bench.home)) as conn:
             conn.execute("set session_replication_role = replica")
             write_group(conn, SCHOOL, "female", ids, faces, model=self._model)
             copy_columns(conn, "automatch.feed_counters (profile_id)", [ids])
@@ -81,7 +79,3 @@ class Sizes:
         # What was written at once is not to be cleaned up during a trial.
         await self._bench.watch.conn.execute("vacuum (analyze)")
         await self._bench.watch.conn.execute("checkpoint")
-
-    def _owner(self) -> str:
-        home = self._bench.home
-        return database_address(Settings(home=home), read(home), "owner")

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from automatch.model.people import Gender
-from benchmarks.feed_streams import Times
-from benchmarks.system.trial import Bench, say
+from benchmarks.feed_load import Times, say
+from benchmarks.system.trial import Bench
 from benchmarks.system.verdict import is_flat, rise
 from benchmarks.system.watch import Sample
 

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import math
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -17,12 +16,10 @@ from pathlib import Path
 import httpx2
 
 from automatch.model.people import Gender
-from automatch.ops.bench.installation import running_installation, temporary_folder
 from automatch.ops.bench.load import Load, Sent
 from automatch.ops.bench.people import People, Person
 from automatch.ops.bench.usage import Meter
-from automatch.settings.settings import Settings
-from benchmarks.feed_streams import Looks, Streams, Times, open_school
+from benchmarks.feed_load import Looks, Streams, Times, installation, say
 from benchmarks.system.verdict import saturated
 from benchmarks.system.watch import Watch, photo_bytes, watching
 
@@ -217,40 +214,27 @@ class Bench:
         return trial
 
     async def send(self, men: list[Person], rate: float) -> list[Sent]:
-        began = time.monotonic()
-
-        async def upload_after(man: Person, photo: bytes, moment: float) -> Sent:
-            await asyncio.sleep(max(moment - time.monotonic(), 0))
-            return await self.load.upload(man, photo)
-
-        photos = itertools.cycle(self.looks.photos)
-        return await asyncio.gather(
-            *(
-                upload_after(man, photo, began + number / rate)
-                for number, (man, photo) in enumerate(zip(men, photos, strict=False))
-            )
-        )
+        return await self.load.upload_at(rate, men, itertools.cycle(self.looks.photos))
 
 
 @asynccontextmanager
 async def bench(pairs: list[tuple[bytes, bytes]], processes: int) -> AsyncIterator[Bench]:
     """Start an installation that exists for the block alone."""
-    async with temporary_folder(Path("/tmp/automatch")) as home:
-        say("starting an installation of its own")
-        options = ("--processes", str(processes)) if processes > 1 else ()
-        async with running_installation(home, *options) as (url, pid):
-            people = People(Settings(home=home))
-            meter = Meter(pid)
-            async with Load(url) as load, watching(home, meter) as watch:
-                await asyncio.to_thread(open_school, home)
-                say("adding faces to look like")
-                looks = await Looks.upload(people, load, home, pairs)
-                streams = Streams(url, page=False)
-                try:
-                    yield Bench(home, people, load, meter, watch, looks, streams, processes)
-                finally:
-                    streams.close()
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    async with (
+        installation(pairs, processes) as place,
+        watching(place.home, place.meter) as watch,
+    ):
+        streams = Streams(place.load.url, page=False)
+        try:
+            yield Bench(
+                place.home,
+                place.people,
+                place.load,
+                place.meter,
+                watch,
+                place.looks,
+                streams,
+                processes,
+            )
+        finally:
+            streams.close()

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psutil
 import psycopg
 
 from automatch.ops.bench.usage import Meter
-from automatch.postgres.addresses import database_address
-from automatch.settings.secrets import read
-from automatch.settings.settings import Settings
+from benchmarks.feed_load import owner_address
 
 _MIB = 1024**2
 
@@ -67,8 +66,8 @@ class Watch:
         )
         return {"index": int(index or 0), "tables": int(others or 0)}
 
-    async def _read(self, query: str) -> tuple[int, ...]:
-        row = await (await self.conn.execute(query)).fetchone()  # type: ignore[call-overload]
+    async def _read(self, query: LiteralString) -> tuple[int, ...]:
+        row = await (await self.conn.execute(query)).fetchone()
         assert row is not None
         return tuple(row)
 
@@ -94,7 +93,7 @@ def _total(processes: list[psutil.Process], read_one: Callable[[psutil.Process],
 @asynccontextmanager
 async def watching(home: Path, meter: Meter) -> AsyncIterator[Watch]:
     """Watch an installation with one connection of the owner."""
-    owner = database_address(Settings(home=home), read(home), "owner")
+    owner = owner_address(home)
     async with await psycopg.AsyncConnection.connect(owner, autocommit=True) as conn:
         yield Watch(meter, conn)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automatch.ops.bench.usage import Usage
-from benchmarks.feed_streams import Times
+from benchmarks.feed_load import Times
 from benchmarks.queue.report import PAGE
 from benchmarks.system.report import draw_grid, draw_soak, soak_text, trials_text
 from benchmarks.system.soak import Series, Soak

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
@@ -96,6 +97,23 @@ class Load:
             sent.refused = type(exc).__name__
         sent.answered = time.monotonic()
         return sent
+
+    async def upload_at(
+        self, rate: float, people: Iterable[Person], photos: Iterable[bytes]
+    ) -> list[Sent]:
+        """Upload a photo of each person, so many a second, however long the answers take."""
+        began = time.monotonic()
+
+        async def upload_after(seconds: float, person: Person, photo: bytes) -> Sent:
+            await asyncio.sleep(max(began + seconds - time.monotonic(), 0))
+            return await self.upload(person, photo)
+
+        return await asyncio.gather(
+            *(
+                upload_after(number / rate, person, photo)
+                for number, (person, photo) in enumerate(zip(people, photos, strict=False))
+            )
+        )
 
     async def wait_for(self, sent: list[Sent], seconds: float) -> int:
         """Wait until all who were accepted have been shown; return how many have not."""

@@ -15,8 +15,8 @@ import psutil
 from automatch.errors.configuration import BenchFailedError
 from automatch.model.people import Gender
 from automatch.ops.bench.installation import fill_school, running_installation, temporary_folder
-from automatch.ops.bench.load import Load, Sent, make_photos
-from automatch.ops.bench.people import People, Person
+from automatch.ops.bench.load import Load, make_photos
+from automatch.ops.bench.people import People
 from automatch.ops.bench.report import Feeds, Report, Step, Times
 from automatch.ops.bench.usage import PARTS, Meter, describe_machine
 from automatch.settings.settings import Settings
@@ -116,11 +116,7 @@ class _Trial:
         men = await self._people.make(max(math.ceil(rate * seconds), 3), Gender.MALE)
         self._meter.restart()
         began = time.monotonic()
-        sending = [
-            asyncio.create_task(self._upload_after(man, began + number / rate))
-            for number, man in enumerate(men)
-        ]
-        sent = [await task for task in sending]
+        sent = await self._load.upload_at(rate, men, self._photos)
         ended = time.monotonic()
         usage = self._meter.read()
         accepted = [one for one in sent if not one.refused]
@@ -155,10 +151,6 @@ class _Trial:
     async def settle(self) -> bool:
         """Return whether what a rate that was too high left behind is done."""
         return await self._people.wait_for_jobs(_SETTLE_S)
-
-    async def _upload_after(self, man: Person, moment: float) -> Sent:
-        await asyncio.sleep(max(moment - time.monotonic(), 0))
-        return await self._load.upload(man, next(self._photos))
 
 
 async def _raise_rate(trial: _Trial, seconds: float, say: Callable[[str], None]) -> list[Step]:
