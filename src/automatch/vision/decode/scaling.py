@@ -5,13 +5,7 @@ The decoder's child process loads this file on its own, as it does `image_header
 
 from __future__ import annotations
 
-from PIL import Image
-
-try:
-    import cykooz_resizer as resizer
-except ImportError:
-    # It has no wheel for some platforms. Pillow gives the same picture in five times the CPU time.
-    resizer = None
+import cykooz_resizer as resizer
 
 _FORMS = {"L": "U8", "RGB": "U8x3", "RGBA": "U8x4", "CMYK": "U8x4"}
 """Of each mode of Pillow, how its pixels lie in memory."""
@@ -31,9 +25,6 @@ def scaled(
     """
     if size == to:
         return pixels
-    if resizer is None:
-        filtering = Image.Resampling.BICUBIC if cubic else Image.Resampling.BILINEAR
-        return Image.frombytes(mode, size, pixels).resize(to, filtering).tobytes()
     form = resizer.PixelType[_FORMS[mode]]
     result = resizer.ImageData(*to, form)
     shape = resizer.FilterType.catmull_rom if cubic else resizer.FilterType.bilinear
