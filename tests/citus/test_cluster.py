@@ -18,6 +18,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from automatch.store import distribution
+from automatch.store.database import owner_connection
 from automatch.store.distribution import Address
 from automatch.store.migrate import migrate
 from tests.support import build
@@ -71,7 +72,7 @@ class Cluster:
         """Run a function of the store on a connection of its own."""
 
         async def connected() -> Any:
-            async with distribution.owner_connection(self.dsn) as conn:
+            async with owner_connection(self.dsn) as conn:
                 return await act(conn, *args, **options)
 
         return asyncio.run(connected())

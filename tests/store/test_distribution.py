@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from automatch.store import distribution
+from automatch.store.database import owner_connection
 from tests.support import build
 from tests.support.build import connect
 from tests.support.catalog import describe
@@ -36,7 +37,7 @@ def owner(dsn: str) -> psycopg.Connection:
 
 
 async def rebuild(dsn: str, on_progress=lambda done, total: None) -> None:
-    async with distribution.owner_connection(dsn) as conn:
+    async with owner_connection(dsn) as conn:
         await distribution.replace_copy(conn, shards=0, actor="someone", on_progress=on_progress)
 
 

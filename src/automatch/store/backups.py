@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.rows import class_row
 
 from automatch.errors.store import BackupError
 from automatch.sql.statements import SQL_FOLDER, load
+from automatch.store import database
 from automatch.store.call import call, call_rows, call_value
-from automatch.store.database import translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,15 +60,10 @@ async def owner_connection(address: str) -> AsyncIterator[Connection]:
     Raises:
         DatabaseUnavailableError: the server does not answer, or not any more.
     """
-    with translate_errors():
-        async with await psycopg.AsyncConnection.connect(
-            address,
-            autocommit=True,
-            connect_timeout=10,
-            prepare_threshold=None,
-            application_name="automatch-backup",
-        ) as conn:
-            yield conn
+    async with database.owner_connection(
+        address, connect_timeout=10, prepare_threshold=None, application_name="automatch-backup"
+    ) as conn:
+        yield conn
 
 
 async def lock_backups(conn: Connection) -> None:

@@ -93,6 +93,14 @@ def translate_errors() -> Iterator[None]:
         raise error from exc
 
 
+@asynccontextmanager
+async def owner_connection(conninfo: str, **options: Any) -> AsyncIterator[Connection]:
+    """Connect as the owner, with *options* of psycopg; each statement is its own transaction."""
+    with translate_errors():
+        async with await AsyncConnection.connect(conninfo, autocommit=True, **options) as conn:
+            yield conn
+
+
 def _translate(exc: psycopg.Error) -> AutomatchError | None:
     state = exc.sqlstate or ""
     if state == _RAISED_BY_US:

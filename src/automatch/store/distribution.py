@@ -8,8 +8,7 @@ interrupted copy goes on where it was. For the owner's login; each statement is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,7 +18,7 @@ from psycopg.rows import class_row
 
 from automatch.errors.store import DatabaseUnavailableError
 from automatch.sql.statements import load
-from automatch.store.database import Connection, translate_errors
+from automatch.store.database import Connection
 
 _SQL = {**load("distribution"), **load("citus")}
 
@@ -46,11 +45,9 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class Node(Address):
     """A machine that holds shards."""
 
-    host: str
-    port: int
     shards: int
     bytes: int
 
@@ -72,18 +69,8 @@ class _School:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shard:
+class _Shard(Address):
     shard: int
-    host: str
-    port: int
-
-
-@asynccontextmanager
-async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
-    """Connect as the owner; each statement is its own transaction."""
-    with translate_errors():
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
-            yield conn
 
 
 async def has_citus(conn: Connection, *, install: bool) -> bool:

@@ -153,30 +153,37 @@ async def _has_replayed(conn: Connection, system: int, position: str) -> bool:
     return bool(row[0])
 
 
-async def look_at_replica(primary: Connection, address: str, *, wait_s: float) -> float | None:
+async def look_at_replica(primary: Connection, address: str, *, wait_s: int) -> float | None:
     """Return how many seconds a replica takes to have what the primary has now.
 
     None when it does not get there within *wait_s*, does not answer, or follows another primary.
     """
     try:
-        async with (
-            asyncio.timeout(wait_s),
-            await psycopg.AsyncConnection.connect(address, autocommit=True) as replica,
-        ):
-            return await measure_lag(primary, replica)
+        return await measure_lag(primary, address, wait_s=wait_s)
     except (TimeoutError, StoreError, psycopg.Error):
         return None
 
 
-async def measure_lag(primary: Connection, replica: Connection) -> float:
+async def measure_lag(primary: Connection, address: str, *, wait_s: int) -> float:
     """Return how many seconds a replica takes to have what the primary has now.
 
     Raises:
         ServerUnfitError: it does not follow this primary.
+        TimeoutError: it does not get there within *wait_s*.
+        psycopg.Error: it does not answer.
     """
-    row = await (await primary.execute(_SQL["position"])).fetchone()
-    assert row is not None
-    began = time.monotonic()
-    while not await _has_replayed(replica, *row):
-        await asyncio.sleep(_POLL_S)
-    return time.monotonic() - began
+    async with (
+        asyncio.timeout(wait_s),
+        await psycopg.AsyncConnection.connect(
+            address,
+            autocommit=True,
+            connect_timeout=wait_s,
+            application_name=primary.info.parameter_status("application_name"),
+        ) as replica,
+    ):
+        row = await (await primary.execute(_SQL["position"])).fetchone()
+        assert row is not None
+        began = time.monotonic()
+        while not await _has_replayed(replica, *row):
+            await asyncio.sleep(_POLL_S)
+        return time.monotonic() - began

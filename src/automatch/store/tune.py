@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from automatch.sql.statements import load
-from automatch.store.database import Connection, translate_errors
+from automatch.store import database
+from automatch.store.database import Connection
 from automatch.store.model_changes import read_active_model
 
 _SQL = load("tune")
@@ -80,12 +80,11 @@ class GroupIndex:
 
 @asynccontextmanager
 async def owner_connection(conninfo: str) -> AsyncIterator[Connection]:
-    """Connect as the owner; each statement is its own transaction."""
-    with translate_errors():
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
-            await register_vector_async(conn)
-            await conn.execute(_SQL["be_brief"])
-            yield conn
+    """Connect as the owner, with vectors and short waits; each statement is its own transaction."""
+    async with database.owner_connection(conninfo) as conn:
+        await register_vector_async(conn)
+        await conn.execute(_SQL["be_brief"])
+        yield conn
 
 
 async def read_search_settings(conn: Connection) -> SearchSettings:

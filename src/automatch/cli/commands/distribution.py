@@ -139,14 +139,14 @@ async def _print_nodes(conn: Connection) -> None:
     from automatch.store import distribution as store
 
     for node in await store.list_nodes(conn):
-        echo(f"{node.host}:{node.port} holds {node.shards} shards, {node.bytes / 2**20:.1f} MiB.")
+        echo(f"{node} holds {node.shards} shards, {node.bytes / 2**20:.1f} MiB.")
 
 
 @asynccontextmanager
 async def _owner(settings: Settings) -> AsyncIterator[Connection]:
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import secrets_of
-    from automatch.store.distribution import owner_connection
+    from automatch.store.database import owner_connection
 
     secrets = secrets_of(settings)
     async with (

@@ -237,16 +237,7 @@ async def _replica(context: CheckContext) -> Result:
     if address is None:
         return ok("Every read goes to the primary.")
     try:
-        async with (
-            asyncio.timeout(_REPLICA_S),
-            await psycopg.AsyncConnection.connect(
-                address,
-                autocommit=True,
-                connect_timeout=_REPLICA_S,
-                application_name="automatch-doctor",
-            ) as replica,
-        ):
-            lag_s = await measure_lag(context.database, replica)
+        lag_s = await measure_lag(context.database, address, wait_s=_REPLICA_S)
     except ServerUnfitError as exc:
         return _unfit(exc.message)
     except psycopg.Error as exc:
