@@ -214,7 +214,7 @@ async def test_questions_of_many_are_one_transaction(database: Address, pair, mo
                 Claims(Role.AUTHENTICATED, subject=person),
                 feed_after=0,
                 jobs=True,
-                standing=True,
+                participation=True,
                 pool=True,
             )
             for person in pair * 20

@@ -41,7 +41,7 @@ def photo_path(face_id: UUID) -> str:
 
 
 def type_of_copy(content: bytes) -> str:
-    """Return the media type of a copy: thumbnails are WebP, or JPEG if they were made long ago."""
+    """Return the media type of a copy: thumbnails are WebP, those of simulated people JPEG."""
     return "image/webp" if content.startswith(b"RIFF") else "image/jpeg"
 
 

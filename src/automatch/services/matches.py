@@ -173,7 +173,7 @@ async def load_participation(
     live: LiveFeed, claims: Claims
 ) -> tuple[list[OwnCase], Membership | None]:
     """Return what decides whether a person takes part: their cases, and their membership."""
-    news = await live.reader.read(NewsQuery(claims, standing=True))
+    news = await live.reader.read(NewsQuery(claims, participation=True))
     return news.cases, next(iter(news.memberships), None)
 
 

@@ -45,7 +45,7 @@ class NewsQuery:
     jobs: bool = False
     unseen: bool = False
     """Whether to read which matches the person has not seen."""
-    standing: bool = False
+    participation: bool = False
     """Whether to read what decides whether the person takes part."""
     pool: bool = False
     """Whether to read among how many people the person is searched for."""
@@ -85,7 +85,7 @@ async def read_news(
     feeds = {index: query.feed_after for index, query in numbered if query.feed_after is not None}
     jobs = [index for index, query in numbered if query.jobs]
     unseen = [index for index, query in numbered if query.unseen]
-    standing = [index for index, query in numbered if query.standing]
+    participation = [index for index, query in numbered if query.participation]
     pools = [index for index, query in numbered if query.pool]
     matches = {
         index: query.matches_after for index, query in numbered if query.matches_after is not None
@@ -108,8 +108,8 @@ async def read_news(
         )
         await ask("jobs", jobs, "read_own_jobs", job_of, limit=max_jobs)
         await ask("unseen", unseen, "read_unseen_matches", _unseen)
-        await ask("cases", standing, "read_own_cases", own_case_of)
-        await ask("memberships", standing, "read_memberships", Membership)
+        await ask("cases", participation, "read_own_cases", own_case_of)
+        await ask("memberships", participation, "read_memberships", Membership)
         await ask("pools", pools, "read_match_pools", MatchPool)
         after = list(matches.values())
         await ask("matches", matches, "read_new_matches", _match, after=after, limit=limit)
