@@ -97,7 +97,7 @@ clean: ## Remove .venv
 
 $(RUN): requirements/run.lock pyproject.toml
 	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@$(BIN)/python tools/install.py requirements/run.lock 216
+	@$(BIN)/python tools/install.py requirements/run.lock 218
 	@touch $@
 
 $(DEV): $(RUN) requirements/dev.lock
