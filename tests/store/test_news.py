@@ -170,10 +170,12 @@ def test_two_of_these_people_like_each_other(conn):
 
 def test_one_of_these_people_reports_another(conn):
     people = a_world(conn)
-    do(conn, "report", people[0], people[WOMEN])
+    do(conn, "report", people[WOMEN], people[0])
     claims = [json.dumps({"role": "authenticated", "sub": str(person)}) for person in people]
 
-    assert [reader for reader, *_ in many(conn, "read_own_cases(%s::jsonb[])", claims)] == [1]
+    assert [reader for reader, *_ in many(conn, "read_own_cases(%s::jsonb[])", claims)] == [
+        WOMEN + 1
+    ]
     assert [reader for reader, *_ in many(conn, "read_memberships(%s::jsonb[])", claims)] == [
         *range(1, WOMEN + MEN + 1)
     ]
