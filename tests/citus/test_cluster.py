@@ -17,6 +17,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from automatch.cli.commands import tune
+from automatch.errors.request import InputInvalidError
+from automatch.settings import Settings
+from automatch.settings.secrets import load_or_create
 from automatch.store import distribution
 from automatch.store.database import owner_connection
 from automatch.store.distribution import Address
@@ -277,6 +281,15 @@ def test_large_school_is_alone_in_its_shard_on_the_machine_that_is_named(cluster
         )
         assert machine == node.port
         assert find(conn, hers, "Giant") == [he]
+
+
+def test_indexes_of_groups_are_refused_with_what_to_do_instead(cluster, tmp_path):
+    load_or_create(tmp_path)
+    settings = Settings(home=tmp_path, database_url=cluster.dsn)
+    for index, order in ((True, False), (False, True)):
+        asked = tune._tune(settings, {}, 1, build=index, cluster=order, however_long=False)
+        with pytest.raises(InputInvalidError, match="--isolate SCHOOL"):
+            asyncio.run(asked)
 
 
 def test_an_upgrade_that_plans_for_one_server_is_noticed_and_put_right(cluster, conn):
