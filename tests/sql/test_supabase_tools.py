@@ -28,6 +28,7 @@ _UNINDEXED = """
 _WITHOUT_EXTENSIONS = """
     drop schema cron cascade;
     drop schema net cascade;
+    drop function auth.sign_up(text, text, jsonb);
     drop function auth.create_user(text, text, jsonb);
 """
 """What a Supabase project lacks where pg_cron and pg_net are off."""

@@ -3385,10 +3385,12 @@ create function automatch.is_distributed(p_table text default 'public.face_index
 returns boolean language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_catalog constant regclass := to_regclass('pg_catalog.pg_dist_partition');
     v_is_distributed boolean := false;
 begin
-    if to_regclass('pg_catalog.pg_dist_partition') is not null then
-        execute 'select exists (select from pg_catalog.pg_dist_partition as p where p.logicalrelid = $1)'
+    if v_catalog is not null then
+        -- By its oid, or a linter looks for the table in databases without Citus.
+        execute format('select exists (select from %s as p where p.logicalrelid = $1)', v_catalog)
         into v_is_distributed using to_regclass(p_table);
     end if;
     return v_is_distributed;
@@ -3401,7 +3403,6 @@ returns xid8 language plpgsql stable security definer set search_path = pg_catal
 as $$
 declare
     v_xmin xid8 := pg_snapshot_xmin(pg_current_snapshot());
-    v_epoch numeric;
     v_behind bigint;
 begin
     if not automatch.is_distributed() then
@@ -3463,10 +3464,12 @@ begin
     ) partition by list (model);
     -- Citus copies this to the shards, and refuses it afterwards.
     alter table public.face_index_next alter column embedding set statistics 0;
-    perform automatch.apply_table_rules('public.face_index_next');
+    perform automatch.apply_table_rules(to_regclass('public.face_index_next'));
     if p_shards > 0 then
-        execute 'select pg_catalog.create_distributed_table($1, $2, shard_count => $3, colocate_with => $4)'
-        using 'public.face_index_next'::regclass, 'school', p_shards, 'none';
+        execute format(
+            'select %s($1, $2, shard_count => $3, colocate_with => $4)',
+            to_regproc('pg_catalog.create_distributed_table')
+        ) using to_regclass('public.face_index_next'), 'school', p_shards, 'none';
     end if;
     perform automatch.add_index_partition('face_index_next', m.id, p_shards = 0)
     from public.embedding_models as m
@@ -3487,7 +3490,7 @@ begin
     for v_table in
         select c.relname as name, replace(c.relname, 'face_index_next', 'face_index') as new_name,
             x.relname as index_name
-        from pg_partition_tree('public.face_index_next') as t
+        from pg_partition_tree(to_regclass('public.face_index_next')) as t
         join pg_class as c on c.oid = t.relid
         join pg_index as i on i.indrelid = c.oid and i.indisprimary
         join pg_class as x on x.oid = i.indexrelid
@@ -8386,20 +8389,25 @@ returns table (
 )
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_cron oid := to_regnamespace('cron');
 begin
     -- Where the owner may not use the schema, to_regclass() would be an error.
-    if not coalesce(has_schema_privilege(to_regnamespace('cron'), 'usage'), false) then
+    if not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
         return;
     end if;
-    return query execute $query$
+    -- By its oid, or a linter looks for the schema in databases that do without it.
+    for name, schedule, active, last_run_at, status, message, took_s in execute format($query$
         select coalesce(j.jobname::text, j.jobid::text), j.schedule, j.active, d.start_time, d.status, d.return_message,
             extract(epoch from d.end_time - d.start_time)::double precision
-        from cron.job as j
+        from %1$s.job as j
         left join lateral (
-            select r.* from cron.job_run_details as r where r.jobid = j.jobid order by r.runid desc limit 1
+            select r.* from %1$s.job_run_details as r where r.jobid = j.jobid order by r.runid desc limit 1
         ) as d on true
         order by j.jobid
-    $query$;
+    $query$, v_cron::regnamespace) loop
+        return next;
+    end loop;
 end
 $$;
 comment on function public.list_schedule() is
@@ -9627,8 +9635,8 @@ as $$
 declare
     v_new record;
     v_decision record;
-    v_stored uuid[] := '{}';
-    v_reported uuid[] := '{}';
+    v_stored uuid[] := array[]::uuid[];
+    v_reported uuid[] := array[]::uuid[];
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in
@@ -11864,6 +11872,7 @@ begin
             return 'closed';
         else
             perform automatch.raise_error('input_invalid', 'There is no such decision.');
+            return null;
     end case;
 end
 $$;
@@ -12114,8 +12123,8 @@ declare
     v_person record;
     v_models constant text[] := array(select m.id from public.embedding_models as m);
     v_count bigint;
-    v_counts jsonb := '{}';
-    v_sessions uuid[] := '{}';
+    v_counts jsonb := jsonb_build_object();
+    v_sessions uuid[] := array[]::uuid[];
     v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = p_profile_id);
 begin
     if to_regclass('auth.sessions') is not null then
@@ -12251,7 +12260,7 @@ declare
         select l.person_sha256 from unnest(p_person_sha256s) as l (person_sha256)
         where not exists (select from automatch.erased_people as e where e.person_sha256 = l.person_sha256)
     );
-    v_kept text[] := '{}';
+    v_kept text[] := array[]::text[];
     v_id uuid;
 begin
     if cardinality(v_missing) = 0 then
@@ -13047,7 +13056,7 @@ begin
         return;
     end if;
     -- By its oid, or a linter looks for the schema in databases that do without it.
-    return query execute format(
+    for name, id, schedule, command, active, ignores_seconds, last_run_at, last_status, last_message in execute format(
         $query$
         select j.jobname::text, j.jobid, j.schedule, automatch.show_command(j.command), j.active,
             -- pg_cron reads five fields and ignores the rest of the line.
@@ -13069,7 +13078,9 @@ begin
         order by 1
         $query$,
         v_cron::regnamespace
-    ) using v_cron;
+    ) using v_cron loop
+        return next;
+    end loop;
 end
 $$;
 comment on function public.list_cron_jobs() is
@@ -13085,7 +13096,7 @@ begin
     if not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
         return;
     end if;
-    return query execute format(
+    for started_at, took_s, status, message in execute format(
         $query$
         select d.start_time, extract(epoch from d.end_time - d.start_time)::double precision, d.status,
             split_part(d.return_message, E'\n', 1)
@@ -13096,7 +13107,9 @@ begin
         limit least(greatest($2, 1), 1000)
         $query$,
         v_cron::regnamespace
-    ) using p_name, p_limit;
+    ) using p_name, p_limit loop
+        return next;
+    end loop;
 end
 $$;
 comment on function public.list_cron_runs(text, integer) is 'The runs of a cron job of the owner, newest first.';

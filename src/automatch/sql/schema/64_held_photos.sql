@@ -177,8 +177,8 @@ as $$
 declare
     v_new record;
     v_decision record;
-    v_stored uuid[] := '{}';
-    v_reported uuid[] := '{}';
+    v_stored uuid[] := array[]::uuid[];
+    v_reported uuid[] := array[]::uuid[];
 begin
     -- By school, so that two batches do not wait for each other in a circle.
     for v_new in

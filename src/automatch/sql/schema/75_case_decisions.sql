@@ -245,6 +245,7 @@ begin
             return 'closed';
         else
             perform automatch.raise_error('input_invalid', 'There is no such decision.');
+            return null;
     end case;
 end
 $$;

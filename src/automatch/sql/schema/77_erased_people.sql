@@ -41,8 +41,8 @@ declare
     v_person record;
     v_models constant text[] := array(select m.id from public.embedding_models as m);
     v_count bigint;
-    v_counts jsonb := '{}';
-    v_sessions uuid[] := '{}';
+    v_counts jsonb := jsonb_build_object();
+    v_sessions uuid[] := array[]::uuid[];
     v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = p_profile_id);
 begin
     if to_regclass('auth.sessions') is not null then
@@ -178,7 +178,7 @@ declare
         select l.person_sha256 from unnest(p_person_sha256s) as l (person_sha256)
         where not exists (select from automatch.erased_people as e where e.person_sha256 = l.person_sha256)
     );
-    v_kept text[] := '{}';
+    v_kept text[] := array[]::text[];
     v_id uuid;
 begin
     if cardinality(v_missing) = 0 then

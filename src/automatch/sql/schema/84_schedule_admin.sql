@@ -23,7 +23,7 @@ begin
         return;
     end if;
     -- By its oid, or a linter looks for the schema in databases that do without it.
-    return query execute format(
+    for name, id, schedule, command, active, ignores_seconds, last_run_at, last_status, last_message in execute format(
         $query$
         select j.jobname::text, j.jobid, j.schedule, automatch.show_command(j.command), j.active,
             -- pg_cron reads five fields and ignores the rest of the line.
@@ -45,7 +45,9 @@ begin
         order by 1
         $query$,
         v_cron::regnamespace
-    ) using v_cron;
+    ) using v_cron loop
+        return next;
+    end loop;
 end
 $$;
 comment on function public.list_cron_jobs() is
@@ -61,7 +63,7 @@ begin
     if not coalesce(has_schema_privilege(v_cron, 'usage'), false) then
         return;
     end if;
-    return query execute format(
+    for started_at, took_s, status, message in execute format(
         $query$
         select d.start_time, extract(epoch from d.end_time - d.start_time)::double precision, d.status,
             split_part(d.return_message, E'\n', 1)
@@ -72,7 +74,9 @@ begin
         limit least(greatest($2, 1), 1000)
         $query$,
         v_cron::regnamespace
-    ) using p_name, p_limit;
+    ) using p_name, p_limit loop
+        return next;
+    end loop;
 end
 $$;
 comment on function public.list_cron_runs(text, integer) is 'The runs of a cron job of the owner, newest first.';
