@@ -7,7 +7,7 @@ DEV := $(VENV)/.dev
 
 NODE_MODULES := tests/clients/node_modules/.package-lock.json
 
-.PHONY: help run demo screenshots clients baseline catalogues portraits test test-faults lint fix types bench soak reliability security servers system lock clean
+.PHONY: help run demo screenshots clients baseline catalogues portraits test collected test-faults lint fix types bench soak reliability security servers system lock clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ pictures: $(DEV) ## Make the pictures of the README
 test: $(DEV) ## Run all tests
 	@$(BIN)/python -m compileall -q -j 0 src # or each process of the tests does it
 	@$(BIN)/python -m pytest
+
+collected: $(DEV) ## Import all tests, which compiles them, before several processes do it at once
+	@$(BIN)/python -m pytest -n 0 --collect-only -q > $(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 coverage: $(DEV) ## Run all tests, and show which lines none of them runs
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-report=xml

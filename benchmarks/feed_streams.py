@@ -22,7 +22,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from automatch.cli.runtime.connections import raise_descriptor_limit
+from automatch.cli.runtime.serving.connections import raise_descriptor_limit
 from automatch.model.people import Gender
 from automatch.ops.bench.people import Person
 from automatch.ops.bench.usage import describe_machine

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
+import httpcore2
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
     from xdist.remote import Producer
 
 # The same examples in every run, however slow the machine is: a case that nobody has seen is to be
@@ -29,7 +36,18 @@ settings.load_profile("same")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-pytest_plugins = [
+# Each client reads all certificates of the machine, which takes longer than most of its requests.
+httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)
+
+# With the values of all names it takes up to a second of CPU, in which no request is answered.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
+
+_FIXTURES = (
     "tests.support.memory",
     "tests.support.time_limit",
     "tests.support.issuer",
@@ -44,10 +62,11 @@ pytest_plugins = [
     "tests.support.command",
     "tests.support.doctor",
     "tests.support.loop",
-]
+)
+pytest.register_assert_rewrite(*_FIXTURES)
 
 _LONG = (
-    *("browser/test_console.py", "browser", "fault", "ops", "cli", "deploy", "test_wheel.py"),
+    *("browser", "fault", "ops", "cli", "deploy", "test_wheel.py"),
     *("bulk_import", "vision", "postgres", "docs", "guide", "supabase_compat", "worker", "http"),
     *("sql", "attack", "search", "store", "web", "services", "telemetry"),
 )
@@ -59,8 +78,9 @@ _TOGETHER = (
         "tests/supabase_compat/test_supabase_app.py",
         "tests/docs/test_supabase_page.py",
     ),
+    ("tests/browser/",),
 )
-"""Files that share what takes long to start: a cluster like that of Supabase."""
+"""Files that share what takes long to start: a cluster like that of Supabase, and browsers."""
 
 
 class _Scheduling(LoadFileScheduling):
@@ -69,6 +89,24 @@ class _Scheduling(LoadFileScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         return next((some[0] for some in _TOGETHER if file.startswith(some)), file)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Import the modules that hold the fixtures, but not where tests are only spread."""
+    if config.option.dist == "no" or config.option.collectonly:
+        for module in _FIXTURES:
+            config.pluginmanager.import_plugin(module)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected from the garbage collector, which would look through it all day."""
+    gc.disable()
+    result = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
@@ -85,8 +123,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Put long files first: one that is begun last would run alone at the end."""
     root = config.rootpath / "tests"
 
-    def priority(item: pytest.Item) -> int:
-        path = item.path.relative_to(root)
+    @cache
+    def priority(path: Path) -> int:
+        path = path.relative_to(root)
         return next((n for n, long in enumerate(_LONG) if path.is_relative_to(long)), len(_LONG))
 
-    items.sort(key=priority)
+    items.sort(key=lambda item: priority(item.path))

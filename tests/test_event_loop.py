@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from automatch.services import photos
+from automatch.services.photos import photos
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import remote_analyzer

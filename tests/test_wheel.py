@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
-from tests.support.command import run_command, running_up
+from tests.support.command import call_command, running_up
 
 _ROOT = Path(__file__).parents[1]
 
@@ -79,9 +79,9 @@ def test_unpacked_wheel_does_all_that_the_sources_do(
     where = [sys.executable, "-c", "import automatch; print(automatch.__file__)"]
 
     imported = subprocess.run(where, capture_output=True, text=True, check=True).stdout
-    with running_up(ready_home) as up:
+    with running_up(ready_home, is_forked=False) as up:
         page = httpx2.get(f"{up.url}/sign-up", timeout=60)
-        verified = run_command(ready_home, "verify", "--url", up.url)
+        verified = call_command(ready_home, "verify", "--url", up.url)
 
     assert imported.startswith(str(tmp_path / "site"))
     assert page.status_code == 200

@@ -27,7 +27,7 @@ _SET = """
 _CHOOSE = f"""
     with due as materialized (
         select id from public.match_jobs
-        where status = 'pending' and not scheduled and position >= 0
+        where completed_at is null and status = 'pending' and not scheduled and position >= 0
         order by position limit %(count)s for update skip locked
     )
     {_SET} from due where j.id = due.id returning j.id

@@ -8,9 +8,9 @@ import psycopg
 
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import BatchCompletion, ClaimRequest
+from automatch.store.queue import queue
+from automatch.store.queue.queue import BatchCompletion, ClaimRequest
 from tests.support import postgres
 
 

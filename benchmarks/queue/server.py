@@ -26,7 +26,7 @@ from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
-from automatch.store.migrate import migrate
+from automatch.store.installation.migrate import migrate
 from tests.support.postgres import (
     Database,
     TestCluster,
@@ -106,10 +106,15 @@ class Server:
         seconds, client_cpu = time.monotonic() - began, time.process_time() - cpu
         after, server_cpu = self._log_position(), self._cpu_s() - server_cpu
         with psycopg.connect(self._cluster.address.owner) as conn:
-            row = conn.execute("select %s::pg_lsn - %s::pg_lsn", [after, before]).fetchone()
+            row = conn.execute(
+                "select %s::pg_lsn - %s::pg_lsn,"
+                " pg_walfile_name(%s::pg_lsn + 1), pg_walfile_name(%s)",
+                [after, before, before, after],
+            ).fetchone()
         assert row is not None
-        commits = self._count_commits(before, after)
-        answer.append(Cost(seconds, client_cpu, server_cpu, int(row[0]), commits))
+        wal_bytes, *segments = row
+        commits = self._count_commits(segments, before, after)
+        answer.append(Cost(seconds, client_cpu, server_cpu, int(wal_bytes), commits))
 
     @property
     def socket(self) -> Path:
@@ -149,13 +154,14 @@ class Server:
         assert row is not None
         return str(row[0])
 
-    def _count_commits(self, start: str, end: str) -> int:
-        data = self.settings.home / "postgres" / "data"
+    def _count_commits(self, segments: list[str], start: str, end: str) -> int:
+        # Named, or pg_waldump may take an empty one to learn of what size they are.
+        folder = self.settings.home / "postgres" / "data" / "pg_wal"
         report = subprocess.run(
             [
                 str(find_binaries() / "bin" / "pg_waldump"),
                 *("--stats=record", "--rmgr=Transaction", "--start", start, "--end", end),
-                *("--path", str(data / "pg_wal")),
+                *(str(folder / segment) for segment in segments),
             ],
             check=True,
             capture_output=True,
@@ -191,6 +197,10 @@ async def running_server() -> AsyncIterator[Server]:
             )
             with psycopg.connect(address.named("migrated").owner, autocommit=True) as conn:
                 open_every_school(conn)
+            with psycopg.connect(address.owner, autocommit=True) as conn:
+                # A checkpoint would recycle what pg_waldump reads after a run.
+                conn.execute("alter system set wal_keep_size = '4GB'")
+                conn.execute("select pg_reload_conf()")
             try:
                 yield Server(cluster)
             finally:

@@ -11,7 +11,7 @@ import os
 import time
 
 from automatch.ops.bench.usage import describe_machine
-from automatch.store import tune
+from automatch.store.matching import tune
 from benchmarks.search import load, measure
 from benchmarks.search.contenders import CONTENDERS
 from benchmarks.search.data import Floats, Population, School

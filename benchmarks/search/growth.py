@@ -10,13 +10,14 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import psycopg
+from psycopg import conninfo, sql
 
 from automatch.ops.bench.usage import describe_machine
 from benchmarks.search import load
@@ -27,6 +28,7 @@ from benchmarks.search.server import own_postgres
 from tests.support.build import connect
 
 TOTALS = (10_000, 100_000, 1_000_000)
+ROUNDS = 5
 SCHOOL = 2_000
 OURS = CONTENDERS[-1]
 
@@ -45,8 +47,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dimensions", type=int, default=128)
     parser.add_argument("--count", type=int, default=1000, help="searches and jobs a size")
-    # All of a million faces fits: what is compared is the search and not the disk.
-    parser.add_argument("--shared-buffers-mb", type=int, default=3072)
+    # All faces fit: what is compared is the search and not the disk.
+    parser.add_argument("--shared-buffers-mb", type=int, default=6144)
     parser.add_argument("--write-docs", action="store_true", help="into docs/search.md")
     options = parser.parse_args()
     text = asyncio.run(measure(options))
@@ -55,17 +57,17 @@ def main() -> None:
         put("growth", text)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Figures:
     """Of searches and jobs in one system."""
 
-    pages: float
+    pages: float = 0
     """Read by a search: the same ones, however many people there are elsewhere."""
-    same: list[float]
+    same: list[float] = field(default_factory=list)
     """Seconds of a search in one school, over and over."""
-    any: list[float]
+    any: list[float] = field(default_factory=list)
     """Seconds of a search in a school drawn from all."""
-    jobs: list[float]
+    jobs: list[float] = field(default_factory=list)
     """Seconds of a job in a school drawn from all, from its search to its commit."""
 
 
@@ -73,18 +75,29 @@ async def measure(options: argparse.Namespace) -> str:
     others = os.getloadavg()[0]
     population = Population(options.dimensions)
     schools: list[School] = []
-    rows: dict[int, Figures] = {}
+    rows = {total: Figures() for total in TOTALS}
     async with own_postgres(options.shared_buffers_mb) as dsn:
         with connect(dsn, autocommit=True) as conn:
             load.use_model(conn, options.dimensions)
-            for total in TOTALS:
-                while len(schools) * SCHOOL < total:
-                    schools.append(population.school(len(schools), SCHOOL))
-                    load.write_ours(conn, schools[-1])
+        for total in TOTALS:
+            _copy(dsn, _database(total))
+            with connect(_address(dsn, total), autocommit=True) as conn:
+                for number in range(total // SCHOOL):
+                    if number == len(schools):
+                        schools.append(population.school(number, SCHOOL))
+                    load.write_ours(conn, schools[number])
                 conn.execute("vacuum (analyze)")
-                conn.execute("checkpoint")
-                rows[total] = _figures(dsn, population, schools, options.count)
-                print(f"{total:,} faces done", flush=True)
+                (size,) = conn.execute(
+                    "select pg_size_pretty(pg_database_size(current_database()))"
+                ).fetchone() or ("?",)
+            print(f"{total:,} faces written, {size}", flush=True)
+        for number in range(ROUNDS):
+            queries = population.people(options.count // ROUNDS, woman=False)
+            # One after the other in each round, so that a slow minute of the machine slows all.
+            for total, row in rows.items():
+                some = schools[: total // SCHOOL]
+                _measure_round(_address(dsn, total), queries, some, number, row)
+            print(f"round {number + 1} of {ROUNDS}", flush=True)
     least = rows[TOTALS[0]]
     head = [
         "faces",
@@ -108,32 +121,63 @@ async def measure(options: argparse.Namespace) -> str:
     ]
     return (
         f"Schools of {SCHOOL:,} faces of {options.dimensions} dimensions, {options.count:,} "
-        f"searches and jobs, p50 / p99, and the ratio of the medians; {describe_machine()}. "
+        f"searches and jobs in rounds that take turns, p50 / p99, and the ratio of the medians; "
+        f"{describe_machine()}. "
         f"Load of others when it began: {others:.1f}.\n\n" + "\n".join(table(head, lines))
     )
 
 
-def _figures(dsn: str, population: Population, schools: Sequence[School], count: int) -> Figures:
-    queries = population.people(count, woman=False)
-    same = schools[0]
-    drawn = [schools[n] for n in np.random.default_rng(1).integers(len(schools), size=count)]
+def _copy(dsn: str, name: str) -> None:
+    source = str(conninfo.conninfo_to_dict(dsn)["dbname"])
+    with psycopg.connect(dsn, dbname="template1", autocommit=True) as conn:
+        conn.execute(
+            # The other strategy writes every page into the log.
+            sql.SQL("create database {} template {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(source)
+            )
+        )
+        # A copy has not its template's search path, in which the type of the vectors is found.
+        conn.execute(
+            sql.SQL("alter database {} set search_path = public, extensions").format(
+                sql.Identifier(name)
+            )
+        )
+
+
+def _database(total: int) -> str:
+    return f"faces_{total}"
+
+
+def _address(dsn: str, total: int) -> str:
+    return conninfo.make_conninfo(dsn, dbname=_database(total))
+
+
+def _measure_round(
+    dsn: str,
+    queries: Sequence[Floats],
+    schools: Sequence[School],
+    number: int,
+    figures: Figures,
+) -> None:
+    count = len(queries)
+    random = np.random.default_rng(number)
+    drawn = [schools[n] for n in random.integers(len(schools), size=count)]
     with connect(dsn, autocommit=True) as conn:
-        jobs = [_job(conn, school, number) for number, school in enumerate(drawn)]
+        jobs = [_job(conn, school, number * count + n) for n, school in enumerate(drawn)]
         OURS.prepare(conn)
         # Everything once unmeasured: what a server that has run for a while has in memory.
         for school in schools:
             OURS.search(conn, school.name, queries[0])
-        return Figures(
-            pages=float(np.median([_pages(conn, same, query) for query in queries[:20]])),
-            same=[
-                _seconds(partial(OURS.search, conn, schools[0].name, query)) for query in queries
-            ],
-            any=[
-                _seconds(partial(OURS.search, conn, school.name, query))
-                for school, query in zip(drawn, queries, strict=True)
-            ],
-            jobs=[_seconds(partial(conn.execute, _COMPLETE, [job])) for job in jobs],
-        )
+        if number == 0:
+            figures.pages = float(np.median([_pages(conn, schools[0], q) for q in queries[:20]]))
+        figures.same += [
+            _seconds(partial(OURS.search, conn, schools[0].name, query)) for query in queries
+        ]
+        figures.any += [
+            _seconds(partial(OURS.search, conn, school.name, query))
+            for school, query in zip(drawn, queries, strict=True)
+        ]
+        figures.jobs += [_seconds(partial(conn.execute, _COMPLETE, [job])) for job in jobs]
 
 
 def _pages(conn: psycopg.Connection, school: School, query: Floats) -> int:

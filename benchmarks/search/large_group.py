@@ -17,9 +17,10 @@ from automatch.ops.bench.usage import describe_machine
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue, tune
 from automatch.store.database import Database
-from automatch.store.queue import BatchCompletion
+from automatch.store.matching import tune
+from automatch.store.queue import queue
+from automatch.store.queue.queue import BatchCompletion
 from benchmarks.search import load
 from benchmarks.search.data import Population
 from benchmarks.search.measure import make_jobs

@@ -14,7 +14,7 @@ from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
-from automatch.store.migrate import migrate
+from automatch.store.installation.migrate import migrate
 from tests.support.postgres import open_every_school, remove_home
 
 

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from automatch.cli.runtime.connections import raise_descriptor_limit
+from automatch.cli.runtime.serving.connections import raise_descriptor_limit
 from automatch.ops.bench.load import SIDE
 from automatch.ops.bench.usage import describe_machine
 from benchmarks.feed_load import say
@@ -35,6 +35,8 @@ from benchmarks.system.trial import Bench, Opening, Trial, bench
 
 _PARTS = ("grid", "schools", "faces", "soak")
 _IDLE_S = 15
+_FEW = 100
+"""Open feeds of the parts that are not about feeds."""
 _QUICK = {
     "feeds": [0, 20, 60],
     "rates": [1.0, 2.0],
@@ -140,14 +142,16 @@ async def _measure(options: argparse.Namespace, found: Found) -> None:
             sizes = Sizes(running)
             if "grid" in parts:
                 await _grid(running, options, found)
+            if parts & {"faces", "schools"}:
+                await running.populate(_FEW)
+                if not running.feeds:
+                    await running.open_feeds(_FEW, 1)
             if "faces" in parts:
-                await running.populate(options.feeds[0] or 100)
                 for faces in options.faces:
                     if each := await sizes.grow_to(faces):
                         found.face_bytes.append(each)
                     await _try(running, found, "faces", options.rates[0], options.seconds)
             if "schools" in parts:
-                await running.populate(options.feeds[0] or 100)
                 for people in options.schools:
                     await sizes.enlarge_school(people)
                     await _try(running, found, "schools", options.rates[0], options.seconds)
@@ -173,7 +177,7 @@ async def _grid(running: Bench, options: argparse.Namespace, found: Found) -> No
     idle_s = min(_IDLE_S, options.seconds)
     for feeds in options.feeds:
         # Without a feed there are people all the same, who are told when they come.
-        await running.populate(feeds or 100)
+        await running.populate(feeds or _FEW)
         found.openings.append(await running.open_feeds(feeds, idle_s))
         for rate in options.rates if feeds else options.rates[:1]:
             await _try(running, found, "grid", rate, options.seconds)

@@ -44,7 +44,7 @@ class Sizes:
             await asyncio.to_thread(self._add_school)
             if self._bench.faces % (50 * SCHOOL_FACES) == 0:
                 say(f"{self._bench.faces:,} of {faces:,} faces are there")
-        await self._settle()
+        await self._bench.settle()
         added = self._bench.faces - had
         if not added:
             return None
@@ -59,7 +59,7 @@ class Sizes:
         if missing > 0:
             await asyncio.to_thread(self._add_women, missing)
             self._bench.others += missing
-            await self._settle()
+            await self._bench.settle()
 
     def _add_school(self) -> None:
         number = self._bench.faces // SCHOOL_FACES
@@ -74,8 +74,3 @@ class Sizes:
             conn.execute("set session_replication_role = replica")
             write_group(conn, SCHOOL, "female", ids, faces, model=self._model)
             copy_columns(conn, "automatch.feed_counters (profile_id)", [ids])
-
-    async def _settle(self) -> None:
-        # What was written at once is not to be cleaned up during a trial.
-        await self._bench.watch.conn.execute("vacuum (analyze)")
-        await self._bench.watch.conn.execute("checkpoint")

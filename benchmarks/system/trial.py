@@ -106,7 +106,17 @@ class Bench:
         """Have at least so many women who look like the photos."""
         missing = max(count - len(self.women), 0)
         self.women += await self.looks.give_to_women(self.people, missing)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until new people are compared for second accounts, and clean up what was written.
+
+        In a trial it would be counted as a cost of what is measured.
+        """
+        while not await self.watch.are_all_compared():
+            await asyncio.sleep(_SETTLE_S)
         await self.watch.conn.execute("vacuum (analyze)")
+        await self.watch.conn.execute("checkpoint")
 
     async def open_feeds(self, count: int, idle_s: float) -> Opening:
         """Open feeds until there are so many, and let them wait."""

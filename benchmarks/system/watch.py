@@ -56,6 +56,11 @@ class Watch:
         (position,) = await self._read("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         return int(position)
 
+    async def are_all_compared(self) -> bool:
+        """Whether nobody new is still to be compared with the other accounts of their school."""
+        (left,) = await self._read("select count(*) from automatch.duplicate_checks")
+        return not left
+
     async def relation_bytes(self) -> dict[str, int]:
         """Return what tables of faces take with their indexes: the copy for searches, others."""
         index, others = await self._read(

@@ -20,10 +20,10 @@ from automatch.settings import Settings
 from automatch.settings.connections import worker_pool
 from automatch.settings.secrets import Secrets
 from automatch.store.database import Database
-from automatch.store.erasure_log import ErasureLog
-from automatch.store.model_changes import read_active_model
-from automatch.store.photo_store import check_photo_store
-from automatch.store.schema_version import check_schema
+from automatch.store.installation.schema_version import check_schema
+from automatch.store.matching.model_changes import read_active_model
+from automatch.store.photos.photo_store import check_photo_store
+from automatch.store.protection.erasure_log import ErasureLog
 from automatch.telemetry.traces import Traces
 from automatch.vision import Embedder, FaceAnalyzer, LocalAnalyzer
 from automatch.vision.load import open_embedder
@@ -76,7 +76,7 @@ async def open_worker(
     """Yield a worker that is connected, with its model loaded, here or in an AI service.
 
     Raises:
-        DatabaseOlderError, DatabaseNewerError: see `automatch.store.schema_version`.
+        DatabaseOlderError, DatabaseNewerError: see `automatch.store.installation.schema_version`.
         WrongPhotoStoreError: the photos of the database are elsewhere.
     """
     photos = make_photos(settings)
@@ -104,7 +104,7 @@ async def open_worker(
 
         async def erase_inactive(person_id: UUID) -> None:
             # Only then a worker needs keys.
-            from automatch.services.erasures import make_erasures
+            from automatch.services.protection.erasures import make_erasures
 
             await make_erasures(settings, db, photos).erase(person_id, "retention")
 

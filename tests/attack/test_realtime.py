@@ -246,8 +246,8 @@ async def test_reader_that_never_reads_is_given_up(
 ) -> None:
     monkeypatch.setattr("automatch.supabase_compat.realtime.websocket._SEND_WITHIN_S", 0.2)
     monkeypatch.setattr("automatch.supabase_compat.realtime.websocket._MESSAGES", (10**9, 1.0))
-    monkeypatch.setattr("automatch.cli.runtime.http_server._CLOSE_TIMEOUT_S", 0.2)
-    monkeypatch.setattr("automatch.cli.runtime.http_server._FRAMES", (10**9, 1.0))
+    monkeypatch.setattr("automatch.cli.runtime.serving.websocket_protocol._CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("automatch.cli.runtime.serving.websocket_protocol._FRAMES", (10**9, 1.0))
     async with phone(server) as line:
         # What the server answers piles up there. Its handler ends; then what it has not sent could
         # still keep the connection, were it not cut off.

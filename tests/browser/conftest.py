@@ -1,5 +1,5 @@
 """The fixtures of the browser tests; no other test needs Playwright."""
 
-from tests.support.browser import browser, chromium, installation, phones
+from tests.support.browser import browser, browsers, chromium, installation, phones
 
-__all__ = ["browser", "chromium", "installation", "phones"]
+__all__ = ["browser", "browsers", "chromium", "installation", "phones"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.browser.test_look_alikes import with_photo
-from tests.support.browser import Phones
+from tests.support.browser import Phones, in_whole_chromium
 
 _IS_READY = "navigator.serviceWorker.ready.then(() => null)"
 _STYLES = "[...document.styleSheets].map((sheet) => sheet.cssRules.length > 0)"
@@ -23,6 +23,7 @@ _CACHED_PATHS = """async () => {
 }"""
 
 
+@in_whole_chromium
 def test_app_can_be_installed_and_comes_back_when_it_was_offline(phones: Phones) -> None:
     page = phones.join("Linh", "Female")
     page.evaluate(_IS_READY)

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_look_alikes import add_look_alikes, with_photo
-from tests.support.browser import Phones, upload, write_photo
+from tests.support.browser import Phones, in_whole_chromium, upload, write_photo
 from tests.support.photos import astronaut, shared_photo
 
 _MOST_BYTES = 150_000
@@ -60,8 +60,31 @@ _WATCH = """() => {
         new MutationObserver(note).observe(part, { childList: true });
     }
 }"""
+# Writes a page tag by tag; returns what was at several places meanwhile, with its places.
+_MOVED = """async (html) => {
+    const drawn = () => new Promise(requestAnimationFrame);
+    const [head, body] = html.replaceAll(/<script[^>]*><\\/script>/g, "").split(/(?=<body)/);
+    const places = new Map();
+    document.open();
+    document.write(head);
+    const styles = [...document.querySelectorAll("link[rel=stylesheet]")];
+    while (!styles.every(({ sheet }) => sheet)) await drawn();
+    for (const tag of body.split(/(?=<)/)) {
+        document.write(tag);
+        for (const part of document.body.querySelectorAll("*")) {
+            const { x, y, width, height } = part.getBoundingClientRect();
+            if (!width || !height || y > innerHeight || !part.checkVisibility()) continue;
+            const place = `${Math.round(x)} ${Math.round(y)}`;
+            places.set(part, (places.get(part) ?? new Set()).add(place));
+        }
+    }
+    document.close();
+    const moved = [...places].filter(([, found]) => found.size > 1);
+    return moved.map(([part, found]) => [part.outerHTML.slice(0, 80), ...found]);
+}"""
 
 
+@in_whole_chromium
 def test_first_view_of_a_full_feed_is_small_stays_put_and_shows_a_face(
     phones: Phones, tmp_path: Path
 ) -> None:
@@ -93,7 +116,20 @@ def test_first_view_of_a_full_feed_is_small_stays_put_and_shows_a_face(
         assert face["y"] + face["height"] <= bar["y"]
         assert view.locator("#cards li").count() >= 20
         assert sum(sizes) <= _MOST_BYTES
+        view.context.set_offline(True)
+        expect(view.locator("#live")).to_have_text(re.compile("^Offline since"))
         assert view.evaluate("shifts") == []
+
+
+def test_nothing_moves_while_a_page_arrives(phones: Phones, tmp_path: Path) -> None:
+    person = with_photo(phones, tmp_path)
+    add_look_alikes(phones, ["An", "Bao", "Chi"])
+    for width in (320, 375):
+        view = phones.again(person, viewport={"width": width, "height": 640})
+        for path in ("/feed", "/photos"):
+            page = person.request.get(f"{phones.url}{path}").text()
+            view.goto(f"{phones.url}{path}")
+            assert (path, view.evaluate(_MOVED, page)) == (path, [])
 
 
 def note_sizes(page: Page) -> list[int]:

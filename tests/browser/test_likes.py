@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from PIL import ImageOps
 from playwright.sync_api import expect
 
+from tests.browser.test_look_alikes import add_look_alikes, with_photo
 from tests.support.browser import Phones, upload, write_photo
 from tests.support.photos import astronaut
 
@@ -34,6 +36,7 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     for page in (her, him):
         expect(page.locator("#cards .shared")).to_contain_text("You like each other!")
     expect(her.locator("#cards .shared")).to_contain_text("The one with the bike")
+    expect(her.locator("#announcer")).to_contain_text("You like each other! Minh")
     her.get_by_role("button", name="Like Minh").click()
     for page in (her, him):
         expect(page.locator("#cards")).not_to_contain_text("You like each other!")
@@ -61,3 +64,25 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     expect(her.locator(".toast")).to_contain_text("Blocked.")
     her.keyboard.press("Escape")
     expect(her.locator("#toasts .toast")).to_have_count(0)
+
+
+def test_click_is_not_lost_when_a_card_arrives_between_press_and_release(
+    phones: Phones, tmp_path: Path
+) -> None:
+    page = with_photo(phones, tmp_path)
+    # So high that nothing is scrolled, for where it is the browser keeps what is in view in place.
+    page.set_viewport_size({"width": 390, "height": 2000})
+    add_look_alikes(phones, ["Minh"])
+    expect(page).to_have_title(re.compile(r"^\(1\)"))
+    # He was seen, so that the next number is of who comes now.
+    expect(page).to_have_title(re.compile("^Your"))
+    like = page.get_by_role("button", name="Like Minh")
+    like.hover()
+
+    page.mouse.down()
+    add_look_alikes(phones, ["Nam"])
+    expect(page).to_have_title(re.compile(r"^\(1\)"))
+    page.mouse.up()
+
+    expect(like).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#cards li")).to_have_count(2)

@@ -60,7 +60,6 @@ def with_photo(phones: Phones, folder: Path) -> Page:
     return page
 
 
-@in_both_browsers
 def test_two_faces_are_compared_by_finger_and_key_and_back_leads_to_the_feed(
     phones: Phones, tmp_path: Path
 ) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.command import environment, running_up
+from automatch.postgres.addresses import database_address
+from automatch.settings import Settings
+from automatch.settings.secrets import load_or_create
+from tests.support.command import running_up
 from tests.support.homes import StoredHome
-from tests.support.photos import astronaut, encode
 from tests.support.postgres import remove_home
 from tests.support.smtp import MailBox, link_in, mail_server
 
@@ -29,11 +30,6 @@ def box() -> Iterator[MailBox]:
 
 
 @pytest.fixture(scope="module")
-def mail_settings(box: MailBox) -> dict[str, str]:
-    return {"MAIL__SMTP_URL": box.url, "MAIL__SENDER": "Auto-Match <no-reply@uit.example>"}
-
-
-@pytest.fixture(scope="module")
 def home(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give a data folder for the installation of this module."""
     home = migrated_home.copy_to(tmp_path_factory.mktemp("mailing") / "data")
@@ -42,10 +38,11 @@ def home(migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def installation(chromium: str, home: Path, mail_settings: dict[str, str]) -> Iterator[str]:
+def installation(chromium: str, home: Path, box: MailBox) -> Iterator[str]:
     """Give the address of a running `automatch up` that sends mail."""
     assert chromium
-    with running_up(home, settings=mail_settings) as up:
+    mail = {"MAIL__SMTP_URL": box.url, "MAIL__SENDER": "Auto-Match <no-reply@uit.example>"}
+    with running_up(home, settings=mail) as up:
         yield up.url
 
 
@@ -62,12 +59,7 @@ def choose_password(page: Page, password: str) -> None:
 
 
 def test_people_come_in_and_back_by_mail(
-    browser: Browser,
-    installation: str,
-    box: MailBox,
-    home: Path,
-    mail_settings: dict[str, str],
-    tmp_path: Path,
+    browser: Browser, installation: str, box: MailBox, home: Path
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     page = context.new_page()
@@ -109,7 +101,7 @@ def test_people_come_in_and_back_by_mail(
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Your e-mail address is changed.")).to_be_visible()
 
-    invite(home, tmp_path, mail_settings)
+    invite(home)
     follow(page, box, IMPORTED, subject="Your Auto-Match account")
     warning = page.get_by_role("alert")
     expect(warning).to_contain_text(f"You're signed in as {HER_NEW}")
@@ -122,20 +114,9 @@ def test_people_come_in_and_back_by_mail(
     context.close()
 
 
-def invite(home: Path, folder: Path, mail_settings: dict[str, str]) -> None:
-    """Import somebody as an operator does."""
-    (folder / "her.jpg").write_bytes(encode(astronaut()))
-    (folder / "people.csv").write_text(
-        "file,email,name,school,gender,birth_date,consent_version,consent_at,consent_evidence\n"
-        f"her.jpg,{IMPORTED},Lan,UIT,female,2000-02-29,2026-11,2026-11-03,binder 4\n",
-        encoding="utf-8",
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "automatch", "import", str(folder), "--invite"],
-        env=environment(home) | {f"AUTOMATCH_{name}": of for name, of in mail_settings.items()},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "People invited: 1." in done.stdout, done.stdout + done.stderr
+def invite(home: Path) -> None:
+    """Make an account that nobody has used, and have its person invited, as an import does."""
+    owner = database_address(Settings(home=home), load_or_create(home), "owner")
+    with psycopg.connect(owner) as conn:
+        conn.execute("select auth.create_user(%s, '!', '{}')", [IMPORTED])
+        conn.execute("select public.enqueue_mail('invite', %s)", [IMPORTED])

@@ -63,6 +63,7 @@ def test_log_is_without_control(
 ) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    of_tests = structlog.get_config()
     try:
         configure_logging(Settings())
         structlog.get_logger("test").warning("refused", name=_EVIL)
@@ -70,7 +71,7 @@ def test_log_is_without_control(
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        structlog.reset_defaults()
+        structlog.configure(**of_tests)
 
     logged = capsys.readouterr().err
     assert logged.count("a?[2J?2J?b") == 2

@@ -13,12 +13,12 @@ import pytest
 from rich.cells import cell_len
 
 import automatch.cli
-from automatch.cli.commands.duplicates import print_pairs
+from automatch.cli.commands.protection.duplicates import print_pairs
 from automatch.cli.output.jobs_tables import print_job, print_jobs
 from automatch.cli.output.tables import Table, note, print_tables
 from automatch.model.jobs import JobStatus, QueuedJob
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
-from automatch.services.operators import DuplicatesOverview
+from automatch.services.protection.duplicates import DuplicatesOverview
 
 _NOW = datetime(2026, 11, 29, tzinfo=UTC)
 _SCHOOL = "Trường Đại học Công nghệ Thông tin"

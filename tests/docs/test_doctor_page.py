@@ -47,7 +47,7 @@ def test_every_criterion_is_in_the_example() -> None:
 def test_command_has_these_options(command: str) -> None:
     name, *arguments = shlex.split(command)
 
-    shown = CliRunner().invoke(create_cli(), [name, "--help"], env={"COLUMNS": "200"})
+    shown = CliRunner().invoke(create_cli([name]), [name, "--help"], env={"COLUMNS": "200"})
 
     assert name in COMMANDS
     assert shown.exit_code == 0

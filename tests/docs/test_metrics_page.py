@@ -22,7 +22,7 @@ from automatch.settings import Settings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.telemetry import MetricsSettings
-from automatch.store.queue import FailureAction
+from automatch.store.queue.queue import FailureAction
 from automatch.vision import Embedder
 from tests.support.metrics import TOKEN, WITH_TOKEN, parse, served_metrics, value
 from tests.support.photos import astronaut, encode

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from automatch.cli.commands.jobs import app
+from automatch.cli.commands.queue.jobs import app
 from tests.http.routes.test_admin import Operator
 from tests.support.build import a_face, a_job, a_profile, claim, one
 from tests.support.system import System

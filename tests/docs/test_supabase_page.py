@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from automatch.cli.main import create_cli
 from automatch.settings.settings import setting_names
-from automatch.store.migrate import MIGRATIONS
+from automatch.store.installation.migrate import MIGRATIONS
 from tests.support.build import a_face, a_job, a_profile, connect
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
@@ -181,7 +181,7 @@ def test_commands_have_the_options_that_the_page_tells() -> None:
         names = [word for word in arguments if not word.startswith("-")]
         options = [word for word in arguments if word.startswith("--")]
         path = names[:2] if names[0] in {"db", "jobs"} else names[:1]
-        shown = CliRunner().invoke(create_cli(), [*path, "--help"])
+        shown = CliRunner().invoke(create_cli(path[:1]), [*path, "--help"])
         assert shown.exit_code == 0, arguments
         for option in options:
             assert option in shown.stdout, arguments

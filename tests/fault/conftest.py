@@ -43,10 +43,15 @@ class Size:
     def lease(self) -> dict[str, float]:
         """The settings of a worker that decide how soon a lost job comes back."""
         return {
-            "worker__lease_s": self.lease_s,
-            "worker__heartbeat_s": self.heartbeat_s,
-            "worker__sweep_s": self.sweep_s,
+            "lease_s": self.lease_s,
+            "heartbeat_s": self.heartbeat_s,
+            "sweep_s": self.sweep_s,
         }
+
+    @property
+    def lease_of_process(self) -> dict[str, float]:
+        """The same for a process."""
+        return {f"worker__{name}": value for name, value in self.lease.items()}
 
     @property
     def recovery_s(self) -> float:
@@ -57,18 +62,18 @@ class Size:
 _DEFAULTS = WorkerSettings()
 SIZES = {
     "short": Size(
-        jobs=400,
-        kills=3,
-        freezes=2,
+        jobs=240,
+        kills=1,
+        freezes=1,
         frozen_s=0,
         restarts=2,
-        cuts=5,
+        cuts=3,
         photos=6,
-        mixed_photos=120,
+        mixed_photos=64,
         # Not shorter: a machine that runs other tests beside this one is slow to renew.
-        lease_s=5,
-        heartbeat_s=1.5,
-        sweep_s=0.5,
+        lease_s=4,
+        heartbeat_s=1,
+        sweep_s=0.3,
         slack_s=60,
     ),
     "medium": Size(

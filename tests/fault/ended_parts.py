@@ -27,14 +27,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from automatch.background import BackgroundTasks, cancel_all
-from automatch.cli.commands import serve, up, worker
+from automatch.cli.commands.installation import serve, up, worker
 from automatch.cli.runtime.signals import SIGNALS
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings, load_settings
 from automatch.settings.secrets import load_or_create
 from automatch.settings.server_address import find_server_url
 from automatch.settings.worker import WorkerSettings
-from automatch.store import stats
+from automatch.store.queue import stats
 from automatch.supabase_compat import cron_runner
 from automatch.worker.worker import Worker
 from tests.support.command import environment

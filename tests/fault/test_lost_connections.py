@@ -1,202 +1,222 @@
-"""The network between workers and Postgres: cut, silent, slow, in pieces, and deaf."""
+"""The network between workers and Postgres: cut, silent, slow, in pieces, and deaf.
+
+The workers run here, so that nobody waits for them to start and what they wait for is short.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from automatch.settings import Settings
-from tests.fault.conftest import Figures, Size
+from automatch.settings.database import PoolSettings
+from automatch.settings.worker import WorkerSettings
+from automatch.store import notify
+from automatch.vision import Embedder
+from tests.fault.conftest import SIZES, Figures, Size
 from tests.support.invariants import check_invariants, count_open, keep_journal
 from tests.support.photos import portrait
 from tests.support.population import add_people, enqueue_faces
 from tests.support.postgres import Database, TestCluster
 from tests.support.proxy import proxy_to
-from tests.support.system import running_server
-from tests.support.waiting import wait_until
-from tests.support.worker_processes import WorkerProcesses, worker_processes
+from tests.support.system import running_server, running_worker
+from tests.support.waiting import logged, until, wait_until
+from tests.support.worker_processes import worker_processes
+
+pytestmark = pytest.mark.anyio
 
 JOB_S = 0.01
-ANSWER_S = 2
-"""`pool.transaction_timeout_s` in these tests."""
+SHORT_LEASE = {"lease_s": 2.0, "heartbeat_s": 0.5, "sweep_s": 0.2}
+"""For one worker in the short form: whoever is slow to renew only tries a job again."""
+
+
+Logs = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers with small batches, which soon notice."""
+
+    settings: Settings
+    cluster: TestCluster
+    embedder: Embedder
+    size: Size
+
+    @asynccontextmanager
+    async def running(self, url: str, count: int = 1, **lease: float) -> AsyncIterator[Logs]:
+        """Run workers on an address until left; give what they log."""
+        lease = lease if lease and self.size == SIZES["short"] else self.size.lease
+        worker = WorkerSettings(batch=10, poll_s=1, outage_pause_max_s=1, **lease)
+        settings = self.settings.model_copy(
+            update={
+                "worker": worker,
+                "pool": PoolSettings(transaction_timeout_s=2),
+                "database_url": SecretStr(url),
+            }
+        )
+        async with AsyncExitStack() as stack:
+            # What goes wrong is logged with its traceback, which takes long to write.
+            logs = stack.enter_context(capture_logs())
+            for _ in range(count):
+                await stack.enter_async_context(
+                    running_worker(settings, self.cluster.secrets, self.embedder)
+                )
+            yield logs
 
 
 @pytest.fixture
-def small(size: Size) -> dict[str, object]:
-    """Give the settings of workers with small batches, which soon notice."""
-    return {
-        "worker__batch": 10,
-        "worker__poll_s": 1,
-        "worker__outage_pause_max_s": 1,
-        "pool__transaction_timeout_s": ANSWER_S,
-        **size.lease,
-    }
+def workers(settings: Settings, cluster: TestCluster, embedder: Embedder, size: Size) -> Workers:
+    return Workers(settings, cluster, embedder, size)
 
 
-def _all_done(
-    owner: psycopg.Connection, workers: WorkerProcesses, jobs: list[UUID]
-) -> Counter[str]:
-    wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=300)
-    assert all(worker.is_alive for worker in workers.processes), "a worker ended"
+async def _left(owner: psycopg.Connection, most: int) -> None:
+    await asyncio.to_thread(
+        wait_until, lambda: count_open(owner) <= most, f"{most} jobs left", within_s=300
+    )
+
+
+async def _all_done(owner: psycopg.Connection, jobs: list[UUID]) -> Counter[str]:
+    await _left(owner, 0)
     steps = check_invariants(owner, jobs)
     assert steps["completed"] == len(jobs)
     return steps
 
 
-def test_workers_continue_while_their_connections_are_terminated(
-    cluster: TestCluster,
+async def test_workers_continue_while_their_connections_are_terminated(
     database: Database,
     owner: psycopg.Connection,
-    home: Path,
+    workers: Workers,
     size: Size,
-    small: dict[str, object],
     figures: Figures,
 ) -> None:
     keep_journal(owner, job_s=JOB_S)
     jobs = enqueue_faces(owner, add_people(owner, size.jobs // 3))
-    with worker_processes(cluster, home, database.owner, **small) as workers:
-        workers.start_ready(2)
+    async with workers.running(database.owner, 2, **SHORT_LEASE):
         for number in range(size.cuts):
-            left = len(jobs) * (size.cuts - number) // (size.cuts + 1)
-            wait_until(
-                lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=300
-            )
+            await _left(owner, len(jobs) * (size.cuts - number) // (size.cuts + 1))
             owner.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where usename = 'automatch_worker' and datname = current_database()"
             )
             owner.commit()
-        steps = _all_done(owner, workers, jobs)
+        steps = await _all_done(owner, jobs)
     figures.note("all connections are terminated (pg_terminate_backend)", size.cuts, steps)
 
 
-def test_workers_continue_when_their_connections_drop_all_data(
-    cluster: TestCluster,
+async def test_workers_continue_when_their_connections_drop_all_data(
     database: Database,
     owner: psycopg.Connection,
-    home: Path,
-    small: dict[str, object],
+    workers: Workers,
+    size: Size,
     figures: Figures,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if size == SIZES["short"]:
+        monkeypatch.setattr(notify, "_PROBE_S", 1)
+        monkeypatch.setattr(notify, "_PROBE_TIMEOUT_S", 1)
     keep_journal(owner, job_s=JOB_S)
-    jobs = enqueue_faces(owner, add_people(owner, 200))
-    with (
-        proxy_to(database.owner) as (proxy, url),
-        worker_processes(cluster, home, url, **small) as workers,
-    ):
-        (worker,) = workers.start_ready(1)
-        wait_until(lambda: count_open(owner) < len(jobs) - 40, "some jobs ended")
-        assert proxy.drop_all_data() >= 2
-        worker.wait_for_log("connection closed: no answer")
-        # Idle now, and the silence comes to the connection it is woken up by.
-        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=60)
-        wait_until(lambda: _someone_sleeps(owner), "the worker sleeps")
-        proxy.drop_all_data()
-        jobs += enqueue_faces(owner, add_people(owner, 4, school="HCMUS", seed=1))
-        steps = _all_done(owner, workers, jobs)
+    jobs = enqueue_faces(owner, add_people(owner, 100))
+    with proxy_to(database.owner) as (proxy, url):
+        async with workers.running(url, **SHORT_LEASE) as logs:
+            await _left(owner, len(jobs) - 20)
+            assert proxy.drop_all_data() >= 2
+            await logged(logs, "connection closed: no answer")
+            # Idle now, and the silence comes to the connection it is woken up by.
+            await _left(owner, 0)
+            await until(lambda: _someone_sleeps(owner))
+            proxy.drop_all_data()
+            jobs += enqueue_faces(owner, add_people(owner, 4, school="HCMUS", seed=1))
+            steps = await _all_done(owner, jobs)
     figures.note("all connections drop all data (no FIN, no RST)", 2, steps)
 
 
 @pytest.mark.parametrize("trouble", ["slow: 20 ms a message", "in pieces of 3 bytes"])
-def test_workers_continue_on_a_slow_connection_with_small_packets(
-    cluster: TestCluster,
-    database: Database,
-    owner: psycopg.Connection,
-    home: Path,
-    small: dict[str, object],
-    trouble: str,
-    figures: Figures,
+async def test_workers_continue_on_a_slow_connection_with_small_packets(
+    database: Database, owner: psycopg.Connection, workers: Workers, trouble: str, figures: Figures
 ) -> None:
     keep_journal(owner)
     # Two batches; each of them waits for hundreds of messages.
-    jobs = enqueue_faces(owner, add_people(owner, 20))
-    with (
-        proxy_to(database.owner) as (proxy, url),
-        worker_processes(cluster, home, url, **small) as workers,
-    ):
+    jobs = enqueue_faces(owner, add_people(owner, 8))
+    with proxy_to(database.owner) as (proxy, url):
         if "slow" in trouble:
             proxy.delay_s = 0.02
         else:
             proxy.chunk_bytes = 3
-        workers.start_ready(1)
-        steps = _all_done(owner, workers, jobs)
+        async with workers.running(url):
+            steps = await _all_done(owner, jobs)
 
     assert steps["expired"] == 0
     figures.note(f"the network is {trouble}", 1, steps)
 
 
-def test_jobs_are_found_when_every_notification_is_lost(
-    cluster: TestCluster,
-    database: Database,
-    owner: psycopg.Connection,
-    home: Path,
-    small: dict[str, object],
-    figures: Figures,
+async def test_jobs_are_found_when_every_notification_is_lost(
+    database: Database, owner: psycopg.Connection, workers: Workers, figures: Figures
 ) -> None:
     keep_journal(owner)
-    with (
-        proxy_to(database.owner) as (proxy, url),
-        worker_processes(cluster, home, url, **small) as workers,
-    ):
+    with proxy_to(database.owner) as (proxy, url):
         proxy.drops_notifications = True
-        workers.start_ready(1)
-        wait_until(lambda: _someone_sleeps(owner), "the worker sleeps")
-        jobs = enqueue_faces(owner, add_people(owner, 8))
-        steps = _all_done(owner, workers, jobs)
+        async with workers.running(url):
+            await until(lambda: _someone_sleeps(owner))
+            jobs = enqueue_faces(owner, add_people(owner, 8))
+            steps = await _all_done(owner, jobs)
 
     assert proxy.dropped_notifications > 0, "nobody was notified: nothing was tried"
     figures.note("every notification is lost", proxy.dropped_notifications, steps)
 
 
 @pytest.mark.parametrize(
-    "statement", ["commit", "complete_match_jobs", "claim_match_jobs", "renew_match_leases"]
+    "statements",
+    [("commit", "complete_match_jobs", "claim_match_jobs"), ("renew_match_leases",)],
+    ids=" ".join,
 )
-def test_no_job_is_duplicated_when_a_response_is_lost(
-    cluster: TestCluster,
+async def test_no_job_is_duplicated_when_a_response_is_lost(
     database: Database,
     owner: psycopg.Connection,
-    home: Path,
-    small: dict[str, object],
-    statement: str,
+    workers: Workers,
+    statements: tuple[str, ...],
     figures: Figures,
 ) -> None:
     # A lease is renewed only by who works for longer than a beat.
-    keep_journal(owner, job_s=0.1 if statement == "renew_match_leases" else 0)
-    small |= {"worker__lease_s": 5, "worker__heartbeat_s": 1, "worker__sweep_s": 0.5}
-    jobs = enqueue_faces(owner, add_people(owner, 80))
-    answered = 0
+    renews = "renew_match_leases" in statements
+    keep_journal(owner, job_s=0.1 if renews else 0)
+    jobs = enqueue_faces(owner, add_people(owner, 40))
+    answered: Counter[str] = Counter()
 
-    def every_second(done: str) -> bool:
-        nonlocal answered
+    def second_of_its_kind(done: str) -> bool:
         # Its maintenance commits in another way, together with a reset.
-        is_meant = done == "commit" if statement == "commit" else statement in done
-        if not is_meant or proxy.disconnects == 2:
-            return False
-        answered += 1
-        return answered % 2 == 0
+        for one in statements:
+            if done == one if one == "commit" else one in done:
+                answered[one] += 1
+                return answered[one] == 2
+        return False
 
-    with (
-        proxy_to(database.owner) as (proxy, url),
-        worker_processes(cluster, home, url, **small) as workers,
-    ):
-        proxy.disconnect_before_response_to = every_second
-        workers.start_ready(1)
-        steps = _all_done(owner, workers, jobs)
+    with proxy_to(database.owner) as (proxy, url):
+        proxy.disconnect_before_response_to = second_of_its_kind
+        async with workers.running(url, lease_s=4 if renews else 2, heartbeat_s=0.5, sweep_s=0.2):
+            steps = await _all_done(owner, jobs)
 
-    assert proxy.disconnects > 0
+    assert proxy.disconnects == len(statements)
     # What was claimed with the answer that nobody heard came back when its lease ended.
-    assert (steps["expired"] > 0) == (statement != "renew_match_leases")
+    assert (steps["expired"] > 0) != renews
     figures.note(
-        f"the connection is cut between {statement} and its response", proxy.disconnects, steps
+        f"the connection is cut between {', '.join(statements)} and the response",
+        proxy.disconnects,
+        steps,
     )
 
 
-@pytest.mark.anyio
 async def test_upload_sent_again_after_a_lost_response_exists_once(
     cluster: TestCluster, database: Database, settings: Settings
 ) -> None:
@@ -239,7 +259,7 @@ def _someone_sleeps(conn: psycopg.Connection) -> bool:
     return bool(row[0])
 
 
-def test_worker_ends_in_its_time_while_the_database_does_not_answer(
+async def test_worker_ends_in_its_time_while_the_database_does_not_answer(
     cluster: TestCluster, database: Database, home: Path
 ) -> None:
     with (

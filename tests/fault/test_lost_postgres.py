@@ -25,7 +25,7 @@ from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
 from tests.fault.conftest import Figures, Size
-from tests.support import build
+from tests.support import build, kept_pools
 from tests.support.build import connect
 from tests.support.command import Running, running_up
 from tests.support.homes import StoredHome
@@ -91,8 +91,11 @@ async def machine(home: Path, **more: str) -> AsyncIterator[Machine]:
             schedule=database_address(settings, secrets, "schedule"),
         )
         await asyncio.to_thread(up.wait_for_first, "worker started")
-        async with httpx2.AsyncClient(base_url=up.url, timeout=60) as client:
-            yield Machine(up, System(up.url, settings, secrets, database, client))
+        try:
+            async with httpx2.AsyncClient(base_url=up.url, timeout=60) as client:
+                yield Machine(up, System(up.url, settings, secrets, database, client))
+        finally:
+            await kept_pools.close_all()
 
 
 async def _accepted(person: Person, photo: bytes) -> UUID:
@@ -111,7 +114,8 @@ async def _accepted(person: Person, photo: bytes) -> UUID:
 async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
     ready_home: Path, size: Size, figures: Figures
 ) -> None:
-    async with machine(ready_home) as it:
+    lease = {name.upper(): str(value) for name, value in size.lease_of_process.items()}
+    async with machine(ready_home, **lease) as it:
         genders = ("female", "male")
         people = [await it.system.join(genders[n % 2]) for n in range(2 * size.restarts)]
         with connect(it.system.database.owner) as owner:
@@ -141,10 +145,10 @@ async def test_no_job_is_lost_while_postgres_is_killed_repeatedly(
 
 
 @pytest.fixture
-async def small_disk(created_home: StoredHome) -> AsyncIterator[Path]:
+async def small_disk(migrated_home: StoredHome) -> AsyncIterator[Path]:
     """Give a data folder whose cluster is alone on a disk of its own."""
     above = Path(tempfile.mkdtemp(prefix="automatch-disk-"))
-    home = created_home.copy_to(above / "home")
+    home = migrated_home.copy_to(above / "home")
     folder = (home / "postgres").resolve()
     try:
         with _mounted(folder):
@@ -157,9 +161,8 @@ async def small_disk(created_home: StoredHome) -> AsyncIterator[Path]:
 @contextmanager
 def _mounted(folder: Path) -> Iterator[None]:
     status = folder.stat()
-    kept = folder.with_name(f"{folder.name}.kept")
-    # With its owners, which shutil does not keep.
-    subprocess.run(["cp", "-a", str(folder), str(kept)], check=True)
+    kept = folder.rename(folder.with_name(f"{folder.name}.kept"))
+    folder.mkdir()
     options = f"size={FULL_MB}m,mode=700,uid={status.st_uid},gid={status.st_gid}"
     try:
         done = subprocess.run(
@@ -171,6 +174,7 @@ def _mounted(folder: Path) -> Iterator[None]:
         if done.returncode != 0:
             pytest.skip(f"no disk to fill: {done.stderr.strip()}")
         try:
+            # With its owners, which shutil does not keep.
             subprocess.run(["cp", "-a", f"{kept}/.", str(folder)], check=True)
             yield
         finally:

@@ -28,7 +28,7 @@ from tests.support.worker_processes import WorkerProcess, WorkerProcesses, worke
 
 pytestmark = pytest.mark.anyio
 
-_UPLOADS = 3
+_UPLOADS = 2
 """Begun with each restart."""
 
 
@@ -68,7 +68,7 @@ async def _restart_worker(workers: WorkerProcesses, worker: WorkerProcess) -> No
     def restart() -> None:
         worker.send(signal.SIGTERM)
         assert worker.process.wait(60) == 0
-        workers.start_ready(1)
+        workers.start_ready(1, "instant")
 
     await asyncio.to_thread(restart)
 
@@ -87,7 +87,7 @@ async def test_rolling_restart_under_uploads_loses_and_doubles_nothing(
         async with AsyncExitStack() as clients:
             servers = Servers(home, database, processes, clients)
             await asyncio.gather(servers.start(), servers.start())
-            old = await asyncio.to_thread(workers.start_ready, 2)
+            old = await asyncio.to_thread(workers.start_ready, 2, "instant")
             first, client = servers.running[0]
             system = System(first.url, settings, cluster.secrets, database, client)
             restarts: list[Callable[[], object]] = [

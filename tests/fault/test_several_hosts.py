@@ -102,7 +102,7 @@ def hosts(
                 "FEED__PING_S": "1",
                 "POOL__TRANSACTION_TIMEOUT_S": str(_PATIENCE_S),
                 "WORKER__POLL_S": "1",
-                **{name.upper(): str(value) for name, value in size.lease.items()},
+                **{name.upper(): str(value) for name, value in size.lease_of_process.items()},
             }
             host = Host(tmp_path / f"host{number}", network, settings)
             made.append(host)

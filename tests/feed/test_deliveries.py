@@ -14,8 +14,8 @@ from automatch.feed import deliveries as module
 from automatch.feed.deliveries import Deliveries
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
-from automatch.store.queue_admin import load_job
-from automatch.store.stats import load_statistics
+from automatch.store.queue.queue_admin import load_job
+from automatch.store.queue.stats import load_statistics
 from tests.support import build
 from tests.support.build import connect, one
 from tests.support.phoenix import phone

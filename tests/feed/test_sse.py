@@ -50,4 +50,4 @@ def test_opening_and_ping_are_no_events() -> None:
     ],
 )
 def test_only_a_valid_position_resumes(value: str | None, position: int | None) -> None:
-    assert sse.parse_last_event_id(value) == position
+    assert sse.parse_position(value) == position

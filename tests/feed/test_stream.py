@@ -14,11 +14,11 @@ from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims, Role
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import FeedSettings
-from automatch.store.database import Database
-from automatch.store.news import News, NewsQuery
+from automatch.store.matching.news import News, NewsQuery
 from automatch.telemetry.metrics import ServerMetrics
 from tests.support import build
 from tests.support.build import connect
+from tests.support.kept_pools import KeptDatabase
 from tests.support.postgres import Database as Address
 from tests.support.waiting import PATIENCE_S
 
@@ -41,7 +41,7 @@ class Client:
         """Is free."""
 
     def close(self) -> None:
-        self.on_lost()
+        asyncio.get_running_loop().call_soon(self.on_lost)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_what_changes_before_a_stream_is_attached_is_told(
     database: Address, pair: tuple[UUID, UUID], is_woken: bool
 ) -> None:
     she, her_face = pair
-    async with Database(database.api, PoolSettings(), name="test") as db:
+    async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
         live = LiveFeed.over(db, FeedSettings(), ServerMetrics(), None)
         stream = await open_stream(live, she, after=0)
         with connect(database.owner, autocommit=True) as conn:
@@ -96,7 +96,7 @@ async def test_stream_that_opens_reads_once(
     she, her_face = pair
     with connect(database.owner, autocommit=True) as conn:
         build.a_match(conn, her_face)
-    async with Database(database.api, PoolSettings(), name="test") as db:
+    async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
         live = LiveFeed.over(db, FeedSettings(), ServerMetrics(), None)
         read, reads = live.reader.read, 0
 
@@ -115,6 +115,71 @@ async def test_stream_that_opens_reads_once(
         stream.close()
 
     assert (told, reads) == ("1", 1)
+
+
+async def test_stream_of_somebody_without_photos_and_cards_tells_all_when_it_opens(
+    database: Address, pair: tuple[UUID, UUID]
+) -> None:
+    async def name(events: AsyncIterator[FeedEvent]) -> AsyncIterator[str]:
+        async for event in events:
+            yield f"{type(event).__name__} "
+
+    with connect(database.owner, autocommit=True) as conn:
+        nobody = build.a_profile(conn)
+        build.a_match(conn, pair[1])
+    opened, attached = {}, {}
+    async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
+        live = LiveFeed.over(db, FeedSettings(), ServerMetrics(), None)
+        for person in (nobody, pair[0]):
+            stream = FeedStream(live, Claims(Role.AUTHENTICATED, subject=person), name, ping="")
+            await stream.open(after=0)
+            client = Client()
+            opened[person] = await stream.encode_opening()
+            stream.attach(client)
+            await settled(stream)
+            attached[person] = "".join(client.got.get_nowait() for _ in range(client.got.qsize()))
+            stream.close()
+
+    assert (opened[nobody], attached[nobody]) == ("Ready New ", "")
+    assert (opened[pair[0]], attached[pair[0]]) == ("Ready ", "Job FeedEntry New ")
+
+
+async def test_stream_that_opens_while_the_server_stops_ends(database: Address) -> None:
+    with connect(database.owner, autocommit=True) as conn:
+        nobody = build.a_profile(conn)
+    async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
+        live = LiveFeed.over(db, FeedSettings(), ServerMetrics(), None)
+        live.notifier.close()
+        stream = await open_stream(live, nobody, after=0)
+        await stream.encode_opening()
+        stream.attach(Client())
+        await settled(stream)
+
+        assert live.notifier.count_streams(nobody) == 0
+
+
+async def test_stream_that_does_not_show_what_is_new_does_not_read_it(
+    database: Address, pair: tuple[UUID, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
+        live = LiveFeed.over(db, FeedSettings(), ServerMetrics(), None)
+        read = live.reader.read
+
+        async def noted(query: NewsQuery) -> News:
+            asked.append(query.unseen)
+            return await read(query)
+
+        monkeypatch.setattr(live.reader, "read", noted)
+        claims = Claims(Role.AUTHENTICATED, subject=pair[0])
+        stream = FeedStream(live, claims, encode, ping="", shows_new=False)
+        await stream.open(after=0)
+        stream.attach(Client())
+        stream.wake()
+        await settled(stream)
+        stream.close()
+
+    assert asked == [False, False]
 
 
 async def settled(stream: FeedStream) -> None:

@@ -9,6 +9,7 @@ in `browser/test_two_people.py`; test 3 in supabase clients is in `test_clients.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -25,6 +26,8 @@ from PIL import ImageOps
 
 from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import parse_queries
+from automatch.worker import on_demand
+from automatch.worker.on_demand import start_worker_process
 from tests.support.command import call_command, running_up
 from tests.support.homes import StoredHome
 from tests.support.photos import astronaut, blank_png, encode
@@ -355,8 +358,15 @@ def test_every_block_of_the_guide_is_followed_here() -> None:
 
 @pytest.mark.anyio
 async def test_2_passes_when_no_worker_runs(
-    server: System, cluster: TestCluster, database: Database
+    server: System, cluster: TestCluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    workers = []
+
+    async def start(*given: Any) -> asyncio.subprocess.Process:
+        workers.append(await start_worker_process(*given))
+        return workers[-1]
+
+    monkeypatch.setattr(on_demand, "start_worker_process", start)
     server.settings.home.mkdir(parents=True, exist_ok=True)
     server.settings.home.chmod(0o700)
     shutil.copy2(cluster.settings.home / "secrets.json", server.settings.home)
@@ -384,3 +394,4 @@ async def test_2_passes_when_no_worker_runs(
     assert content["success"]
     assert content["processed"]
     assert len(await her.feed()) == 1
+    assert {await worker.wait() for worker in workers} == {0}

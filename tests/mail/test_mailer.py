@@ -17,8 +17,9 @@ from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts, mails, profiles
+from automatch.store.accounts import accounts, mails
 from automatch.store.database import Database
+from automatch.store.people import profiles
 from tests.support.postgres import TestCluster
 from tests.support.smtp import link_in
 from tests.support.waiting import PATIENCE_S

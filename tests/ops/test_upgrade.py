@@ -21,7 +21,7 @@ from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.postgres.os_user import OsUser, find_os_user
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
-from automatch.store.migrate import migrate
+from automatch.store.installation.migrate import migrate
 from tests.support.command import call_command
 from tests.support.postgres import remove_home
 

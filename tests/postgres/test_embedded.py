@@ -27,7 +27,7 @@ from automatch.postgres.addresses import database_address
 from automatch.postgres.binaries import find_binaries, reachable_binaries
 from automatch.postgres.cluster import prepare_cluster
 from automatch.postgres.embedded import EmbeddedPostgres
-from automatch.postgres.os_user import find_os_user
+from automatch.postgres.os_user import OsUser, find_os_user
 from automatch.postgres.postmaster import server_settings
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
@@ -82,7 +82,27 @@ def home(new_home: Path, created_home: StoredHome) -> Path:
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
+def quick_initdb(created_home: StoredHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy the cluster and the secrets of a first start, where initdb computes for a second."""
+    run = OsUser.run
+
+    def copy(user: OsUser, *command: Any, **more: Any) -> subprocess.CompletedProcess[str]:
+        if Path(command[0]).name != "initdb":
+            return run(user, *command, **more)
+        target = command[1].removeprefix("--pgdata=")
+        # With its owners, which shutil does not keep.
+        copying = ["cp", "-a", created_home.folder / "data", target]
+        return subprocess.run(copying, check=True, capture_output=True, text=True)
+
+    def create(path: Path) -> None:
+        shutil.copy2(created_home.folder / "secrets.json", path)
+
+    monkeypatch.setattr(OsUser, "run", copy)
+    monkeypatch.setattr("automatch.settings.secrets._create", create)
+
+
+@pytest.fixture
+def open_folder(quick_initdb: None) -> Iterator[Path]:
     """Give a folder that every user may pass through."""
     folder = Path(tempfile.mkdtemp(prefix="automatch-test-"))
     folder.chmod(0o755)
@@ -197,16 +217,16 @@ def prepare(home: Path) -> Cluster:
     return prepare_cluster(home, "automatch", load_or_create(home).owner_password)
 
 
-async def test_running_server_is_durable_and_closed(new_home: Path) -> None:
-    async with build(new_home):
+async def test_running_server_is_durable_and_closed(home: Path) -> None:
+    async with build(home):
         shown = await fetch(
-            new_home,
+            home,
             "select name, setting from pg_settings where name in ('fsync', 'data_checksums',"
             " 'full_page_writes', 'synchronous_commit', 'listen_addresses', 'jit',"
             " 'server_encoding', 'shared_buffers')",
         )
-        rules = await fetch(new_home, "select distinct auth_method from pg_hba_file_rules")
-        modes = {part: mode_of(new_home / "postgres" / part) for part in ("data", "run", "log")}
+        rules = await fetch(home, "select distinct auth_method from pg_hba_file_rules")
+        modes = {part: mode_of(home / "postgres" / part) for part in ("data", "run", "log")}
 
     assert dict(shown) == {
         "fsync": "on",
@@ -216,7 +236,7 @@ async def test_running_server_is_durable_and_closed(new_home: Path) -> None:
         "listen_addresses": "",
         "jit": "off",
         "server_encoding": "UTF8",
-        "shared_buffers": str(configure(new_home).postgres.shared_buffers_mb * 128),
+        "shared_buffers": str(configure(home).postgres.shared_buffers_mb * 128),
     }
     assert rules == [("scram-sha-256",)]
     assert modes == {"data": 0o700, "run": 0o700, "log": 0o700}
@@ -236,12 +256,21 @@ async def test_vector_extension_is_there(cluster: TestCluster) -> None:
     assert str(found[0][0]) >= "0.8"
 
 
-async def test_second_instance_on_a_folder_is_refused(home: Path) -> None:
-    async with build(home):
-        with pytest.raises(InstanceRunningError, match=rf"{home} \(process {os.getpid()}\)"):
-            await build(home).start()
+async def test_folder_has_one_instance_at_a_time_and_keeps_its_data(home: Path) -> None:
+    postgres = build(home)
+    await postgres.start()
+    pid = postgres.pid
+    with pytest.raises(InstanceRunningError, match=rf"{home} \(process {os.getpid()}\)"):
+        await build(home).start()
+    async with connect(home) as connection:
+        await connection.execute("create table kept as select 7 as number")
 
-        assert await fetch(home, "select 1") == [(1,)]
+    await postgres.stop()
+    await postgres.stop()
+
+    assert wait_gone(pid)
+    async with build(home):
+        assert await fetch(home, "select number from kept") == [(7,)]
 
 
 async def test_values_of_a_failing_statement_do_not_reach_the_log(
@@ -260,29 +289,6 @@ async def test_values_of_a_failing_statement_do_not_reach_the_log(
     logs = [path.read_text() for path in (cluster.settings.home / "postgres/log").iterdir()]
     assert "ready to accept connections" in "".join(logs)
     assert canary not in "".join(logs)
-
-
-async def test_second_start_finds_the_data(home: Path) -> None:
-    async with build(home), connect(home) as connection:
-        await connection.execute("create table kept as select 7 as number")
-
-    async with build(home):
-        found = await fetch(home, "select number from kept")
-
-    assert found == [(7,)]
-
-
-async def test_folder_is_free_after_stop(home: Path) -> None:
-    postgres = build(home)
-    await postgres.start()
-    pid = postgres.pid
-
-    await postgres.stop()
-    await postgres.stop()
-
-    assert wait_gone(pid)
-    async with build(home):
-        pass
 
 
 async def test_server_killed_amid_a_query_is_started_again_with_its_data(home: Path) -> None:

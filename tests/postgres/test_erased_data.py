@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -11,10 +12,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from automatch import postgres
 from automatch.postgres.erased_data import ErasedData
 from tests.support import build
 from tests.support.build import acting, connect, one
-from tests.support.command import run_command
+from tests.support.command import call_command
 from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -24,11 +26,21 @@ BIRTH_DATE = "1931-07-23"
 
 
 @pytest.fixture
-def folder(cluster: TestCluster) -> Path:
-    """Give the folder of the server with all of its files."""
+def files(cluster: TestCluster, database: Database) -> Callable[[], Iterator[Path]]:
+    """Give what lists the files of the server that may tell of the test's own database."""
     if cluster.settings.database_url is not None:
         pytest.skip("the files of another server cannot be read")
-    return (cluster.settings.home / "postgres").resolve()
+    folder = (cluster.settings.home / "postgres").resolve()
+    with connect(database.owner) as conn:
+        own = one(conn, "select oid::text from pg_database where datname = current_database()")
+
+    def list_files() -> Iterator[Path]:
+        for path in folder.rglob("*"):
+            is_of_another = path.parent.parent.name == "base" and path.parent.name != own
+            if path.is_file() and not path.is_symlink() and not is_of_another:
+                yield path
+
+    return list_files
 
 
 def join(conn: psycopg.Connection, gender: str, like: UUID | None = None) -> tuple[UUID, dict]:
@@ -51,13 +63,12 @@ def join(conn: psycopg.Connection, gender: str, like: UUID | None = None) -> tup
     return person, bytes_of
 
 
-def found(folder: Path, bytes_of: dict[str, bytes]) -> set[str]:
-    """Return which of the bytes are in a file of the folder."""
+def found(files: Iterable[Path], bytes_of: dict[str, bytes]) -> set[str]:
+    """Return which of the bytes are in one of the files."""
     names = set()
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            content = path.read_bytes()
-            names |= {name for name, value in bytes_of.items() if value in content}
+    for path in files:
+        content = path.read_bytes()
+        names |= {name for name, value in bytes_of.items() if value in content}
     return names
 
 
@@ -76,7 +87,7 @@ def erase(conn: psycopg.Connection, person: UUID) -> None:
 
 @pytest.mark.anyio
 async def test_erased_bytes_leave_all_files_once_nobody_can_see_them_any_more(
-    database: Database, folder: Path
+    database: Database, files: Callable[[], Iterator[Path]]
 ) -> None:
     stored = {"name", "email", "hash", "first <f4", "last <f4", "first <f2", "last <f2"}
     erased_data = ErasedData(database.owner)
@@ -89,15 +100,15 @@ async def test_erased_bytes_leave_all_files_once_nobody_can_see_them_any_more(
         reader.execute("select from public.profiles")
         erase(conn, person)
         conn.execute("checkpoint")
-        assert found(folder, bytes_of) == stored, "the search finds what is there"
+        assert found(files(), bytes_of) == stored, "the search finds what is there"
 
         assert not await erased_data.remove(), "a transaction still sees it"
         reader.rollback()
-        assert found(folder, bytes_of) == stored
+        assert found(files(), bytes_of) == stored
         await remove(erased_data)
 
-        assert found(folder, bytes_of | {"birth date": BIRTH_DATE.encode()}) == set()
-        assert found(folder, of_another) == stored
+        assert found(files(), bytes_of | {"birth date": BIRTH_DATE.encode()}) == set()
+        assert found(files(), of_another) == stored
         assert one(conn, "select count(*) from automatch.erasures") == 0
 
 
@@ -106,8 +117,9 @@ def test_command_removes_it_from_another_server(database: Database, cluster: Tes
     with connect(database.owner, autocommit=True) as conn:
         erase(conn, join(conn, "female")[0])
 
-        url = ("AUTOMATCH_DATABASE_URL", database.owner)
-        while (done := run_command(home, "db", "scrub", setting=url)).returncode == 1:
+        while (
+            done := call_command(home, "db", "scrub", DATABASE_URL=database.owner)
+        ).returncode == 1:
             assert "try again" in done.stdout
 
         assert (done.returncode, done.stdout) == (0, "Erased data is out of the tables.\n")
@@ -131,7 +143,12 @@ async def test_large_tables_are_rewritten_once_a_day_and_all_others_each_time(
 
 
 @pytest.mark.anyio
-async def test_table_in_use_is_rewritten_later(database: Database) -> None:
+async def test_table_in_use_is_rewritten_later(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two seconds, for each table that is in use.
+    quick = {**postgres.erased_data._SQL, "bound_wait": "set lock_timeout = '50ms'"}
+    monkeypatch.setattr(postgres.erased_data, "_SQL", quick)
     erased_data = ErasedData(database.owner)
     with connect(database.owner, autocommit=True) as conn, connect(database.worker) as user:
         erase(conn, join(conn, "female")[0])

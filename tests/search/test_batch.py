@@ -9,14 +9,14 @@ from automatch.search.batch import BatchSearch
 from automatch.search.group import Group
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
-from automatch.store import search as store_search
-from automatch.store.database import Database
-from automatch.store.queue import BatchCompletion
+from automatch.store.matching import search as store_search
+from automatch.store.queue import queue
+from automatch.store.queue.queue import BatchCompletion
 from tests.support import build
 from tests.support.build import acting, at_cosine, connect, like, one
 from tests.support.bulk import write_group
 from tests.support.jobs import claimed_jobs
+from tests.support.kept_pools import KeptDatabase
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,9 @@ def owner(database):
 
 @pytest.fixture
 async def db(database):
-    async with Database(database.worker, PoolSettings(min_size=1, max_size=2), name="test") as db:
+    async with KeptDatabase(
+        database.worker, PoolSettings(min_size=1, max_size=2), name="test"
+    ) as db:
         yield db
 
 

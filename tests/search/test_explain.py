@@ -12,7 +12,7 @@ import pytest
 from automatch.model.jobs import Job, JobStatus
 from automatch.model.matches import MatchPool
 from automatch.search.explain import explain_few_matches, list_pool_counts
-from automatch.web.own_photos import JobItem, render_job
+from automatch.web.photos.own_photos import JobItem, render_job
 from automatch.web.templating import build_templates
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -194,6 +194,23 @@ def test_value_out_of_bounds_is_refused_by_name(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PUBLIC_URL", "match.example.org", "like https://match.example.org"),
+        ("LIMITS__SIGN_UP", "often", "like 60/hour"),
+        ("WEB_ORIGINS", "app.example.org", "docs/settings.md"),
+    ],
+)
+def test_value_of_another_form_is_told_the_right_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"AUTOMATCH_{name}", value)
+
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
 def test_empty_variable_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = load_settings()
     for name in setting_names():

@@ -234,6 +234,21 @@ def test_two_claims_of_a_worker_do_not_both_take_the_room_that_an_operator_left(
     assert claiming.result() == 1
 
 
+def test_claim_does_not_set_the_virtual_time_back_that_another_has_moved_on(sessions):
+    first, second = sessions.first, sessions.second
+    build.a_job(first, build.a_face(first, build.a_profile(first)))
+    first.commit()
+    first.execute("select pg_advisory_xact_lock(automatch.lock_key('virtual_time'))")
+    claim = "select count(*) from public.claim_match_jobs(%s, 1, '1 minute')"
+    claiming = sessions.submit(call, second, claim, uuid4())
+    first.execute("select setval('automatch.match_job_virtual_time', 1000)")
+    first.commit()
+
+    assert claiming.result() == 1
+    assert one(first, "select last_value from automatch.match_job_virtual_time") == 1000
+    assert one(first, "select count(*) from automatch.held_jobs") == 1
+
+
 def test_signing_up_with_an_address_that_is_being_taken_waits_and_gets_nothing(sessions):
     query = "select auth.create_user('she@uit', 'x', '{}')"
     assert one(sessions.first, query)

@@ -16,8 +16,9 @@ from automatch.errors.request import (
 )
 from automatch.model.people import Claims, Gender, Role
 from automatch.settings.database import PoolSettings
-from automatch.store import faces, profiles
 from automatch.store.database import Database
+from automatch.store.people import profiles
+from automatch.store.photos import faces
 from tests.support import build
 from tests.support.build import acting, connect, one, refused
 

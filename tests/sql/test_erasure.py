@@ -10,8 +10,9 @@ from automatch.model.faces import EyePlaces
 from automatch.model.people import Claims, Role
 from automatch.photos.store import photo_path
 from automatch.settings.database import PoolSettings
-from automatch.store import demo, faces
 from automatch.store.database import Database
+from automatch.store.people import demo
+from automatch.store.photos import faces
 from tests.support import build
 from tests.support.build import acting, connect, one, refused
 

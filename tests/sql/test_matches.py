@@ -57,6 +57,26 @@ def test_match_reaches_one_whose_own_search_has_no_room_for_it(conn):
     assert feed(conn, he)[0] == she
 
 
+def test_card_shows_the_best_photos_that_the_two_have_left(conn):
+    """Not those of one of them and somebody else, though they are more alike."""
+    center = build.unit(0)
+    she, he, another = (build.a_profile(conn, gender=g) for g in ("female", "male", "male"))
+    build.a_face(conn, she, center)
+    best, worst, middle = (
+        build.a_face(conn, he, like(center, similarity, seed=seed))
+        for seed, similarity in enumerate([0.9, 0.6, 0.7])
+    )
+    theirs = build.a_face(conn, another, like(center, 0.8, seed=9))
+    for face in (best, worst, middle, theirs):
+        assert build.a_match(conn, face) == 1
+
+    conn.execute("delete from public.faces where id = %s", [best])
+
+    with acting(conn, she):
+        cards = conn.execute("select profile_id, face_id from public.feed_page()").fetchall()
+    assert dict(cards) == {he: middle, another: theirs}
+
+
 @pytest.mark.parametrize(("threshold", "found"), [(0.79, 1), (0.81, 0)])
 def test_threshold_is_the_one_in_the_settings(conn, threshold, found):
     she, _ = build.a_pair(conn, 0.8)

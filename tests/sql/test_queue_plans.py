@@ -42,12 +42,20 @@ def waiting_jobs(request, finished_jobs):
     return finished_jobs
 
 
-@pytest.fixture(params=["force_generic_plan", "force_custom_plan"])
-def conn(request, waiting_jobs):
-    """Give a connection whose work is undone, with one way or the other to make plans."""
-    with bulk_inserts(waiting_jobs) as conn, conn.transaction(force_rollback=True):
-        conn.execute(f"set local plan_cache_mode = {request.param}")
+@pytest.fixture(scope="module")
+def session(waiting_jobs):
+    """Give a session that has read the catalogs and compiled functions."""
+    with bulk_inserts(waiting_jobs) as conn:
         yield conn
+
+
+@pytest.fixture(params=["force_generic_plan", "force_custom_plan"])
+def conn(request, session):
+    """Give a connection whose work is undone, with one way or the other to make plans."""
+    session.execute("discard plans")
+    with session.transaction(force_rollback=True):
+        session.execute(f"set local plan_cache_mode = {request.param}")
+        yield session
 
 
 def claim(conn, limit=50, floor=0, worker=None):
@@ -70,11 +78,23 @@ def test_claim_reads_the_turns_in_order_and_only_those_it_takes(conn):
     assert read.of_table == 0
     assert read.scans.keys() <= {
         *("match_jobs_position_idx", "match_jobs_pkey", "match_jobs_scheduled_idx"),
-        # Where the new versions of the rows are checked to be unique.
-        "match_jobs_one_open_per_face",
     }
     # Of 3,000. What other tests claimed, and undid, is in the index until it is vacuumed.
     assert read.entries["match_jobs_position_idx"] <= 500
+
+
+def test_claims_and_renewals_write_to_no_index(conn):
+    updates = """
+        select pg_stat_get_xact_tuples_updated(c.oid), pg_stat_get_xact_tuples_hot_updated(c.oid)
+        from pg_class as c where c.oid = 'public.match_jobs'::regclass
+    """
+    updated, hot = conn.execute(updates).fetchone()
+    jobs = claim(conn)
+    conn.execute("select public.renew_match_leases(%s, %s, '30 s')", [*ids_and_tokens(jobs)])
+    updated_since, hot_since = conn.execute(updates).fetchone()
+
+    assert updated_since - updated == 100
+    assert hot_since - hot == 100
 
 
 def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
@@ -85,7 +105,8 @@ def test_claim_with_a_concurrency_counts_what_is_worked_on_only(conn):
         assert len(claim(conn, 50, worker=worker)) == 30
 
     assert read.of_table == 0
-    assert read.entries["match_jobs_processing_idx"] <= 100
+    # Of 3,000: those that are held, and those of the claim.
+    assert read.entries["match_jobs_position_idx"] <= 500
 
 
 # Planning for a person outside of the statistics looks up the ends of an index.
@@ -144,7 +165,6 @@ def test_settling_and_renewing_look_up_the_jobs_they_are_given(conn):
 def test_jobs_that_wait_are_in_no_index_where_those_worked_on_are_looked_for(dsn):
     """Older versions of Postgres read it from end to end for each heartbeat; 18 seldom does."""
     with connect(dsn) as conn:
-        conn.execute("drop index public.match_jobs_processing_idx")
         conn.execute("set enable_seqscan = off")
         plan = conn.execute(
             "explain select from public.match_jobs where status = 'processing' and lease_token = 1"
@@ -169,7 +189,7 @@ def test_sweep_reads_what_is_worked_on(conn):
         assert one(conn, "select public.sweep_match_jobs()") == 0
 
     assert read.of_table == 0
-    assert read.entries["match_jobs_processing_idx"] <= 500
+    assert read.entries["match_jobs_position_idx"] <= 500
 
 
 def test_idle_worker_reads_the_heads_of_the_waiting(conn):
@@ -227,6 +247,7 @@ def test_claim_does_not_step_over_what_a_long_transaction_keeps(database, floor)
 
     assert a_turn
     entries = read.entries["match_jobs_position_idx"]
-    # Whether there is anything to step over at all shows in the claim without a floor.
-    assert entries <= 101 if floor else entries >= 3_950
+    # Whether there is anything to step over at all shows in the claim without a floor. Two versions
+    # of each row of the last claim, where its page had no room for the second.
+    assert entries <= 151 if floor else entries >= 3_950
     assert sum(end.entries.values()) <= 4

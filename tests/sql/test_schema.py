@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from automatch.store.migrate import MIGRATIONS
+from automatch.store.installation.migrate import MIGRATIONS
 from tests.support.catalog import describe
 from tests.support.postgres import create_database, drop_database
 from tools.baseline import list_schema_files

@@ -108,7 +108,8 @@ def test_renaming_changes_the_name_wherever_it_is_written_and_searches_for_nobod
     assert one(conn, "select public.rename_finished_jobs()") == 0
 
     for (table,) in columns_with_schools(conn):
-        if table == "automatch.smoke_test_runs":
+        # Only a cluster has rows in the second, and tests of its own.
+        if table in {"automatch.smoke_test_runs", "automatch.sharded_embeddings"}:
             continue
         names = conn.execute(f"select distinct school from {table}").fetchall()
         assert names == [("Trường UIT",)], table

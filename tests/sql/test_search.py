@@ -24,6 +24,8 @@ FIND = """
     )
 """
 
+FIND_FOR_JOBS = "select * from unnest(automatch.{}) order by job_id, similarity desc, face_id"
+
 
 def find(conn, query, *, threshold=0.0, count=20, me=None):
     return conn.execute(
@@ -33,22 +35,13 @@ def find(conn, query, *, threshold=0.0, count=20, me=None):
 
 def fill(conn, people):
     """Write {person: [embedding, ...]} at once; return {face: (person, embedding)}."""
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            "insert into public.profiles (id, school, gender, birth_date)"
-            " values (%s, 'UIT', 'female', '2000-02-29')",
-            [(person,) for person in people],
-        )
-        cursor.executemany(
-            "insert into public.biometric_consents (profile_id, action, text_version)"
-            " values (%s, 'granted', '2026-11')",
-            [(person,) for person in people],
-        )
-    return {
-        build.a_face(conn, person, embedding): (person, embedding)
+    faces = {
+        uuid4(): (person, embedding)
         for person, embeddings in people.items()
         for embedding in embeddings
     }
+    build.write_people(conn, dict.fromkeys(people, ("UIT", "female")), faces)
+    return faces
 
 
 def check_against_oracle(found, faces, query, *, threshold, count):
@@ -116,15 +109,13 @@ def test_search_finds_whom_the_oracle_finds(
 
 def test_nobody_is_lost_behind_nearer_people_of_ones_own_gender_or_another_school(conn):
     query = build.unit(0)
-    for seed in range(200):
-        school, gender = ("UIT", "male") if seed % 2 else ("HCMUS", "female")
-        build.a_face(
-            conn, build.a_profile(conn, school=school, gender=gender), like(query, 0.99, seed=seed)
-        )
-    faces = {}
-    for seed in range(25):
-        person, vector = build.a_profile(conn), like(query, 0.5 + seed / 100, seed=seed)
-        faces[build.a_face(conn, person, vector)] = (person, vector)
+    others = [uuid4() for _ in range(200)]
+    build.write_people(
+        conn,
+        {one: (("HCMUS", "female"), ("UIT", "male"))[n % 2] for n, one in enumerate(others)},
+        {uuid4(): (one, like(query, 0.99, seed=seed)) for seed, one in enumerate(others)},
+    )
+    faces = fill(conn, {uuid4(): [like(query, 0.5 + seed / 100, seed=seed)] for seed in range(25)})
 
     found = find(conn, query, threshold=0.4)
     assert len(found) == 20
@@ -186,6 +177,38 @@ def test_threshold_parts_people_who_differ_by_a_millionth(conn):
 
     assert len(find(conn, query, threshold=similarity - 1e-6)) == 1
     assert len(find(conn, query, threshold=similarity + 1e-6)) == 0
+
+
+def test_jobs_searched_for_together_find_what_each_finds_alone(conn):
+    """Of several groups, one of them with an index; hidden people; a cloud of near ties."""
+    rng = np.random.default_rng(0)
+    query = build.unit(0)
+    for school in ("UIT", "HCMUS", "FTU"):
+        women = a_school(rng, people=40, faces_each=3, shape="near ties", centre=query)
+        faces = {uuid4(): (woman, vector) for woman, own in women.items() for vector in own}
+        build.write_people(conn, dict.fromkeys(women, (school, "female")), faces)
+    conn.execute(
+        "insert into automatch.group_indexes"
+        " (model, school, gender, index_name, ready, m, ef_construction)"
+        " values ('dlib', 'FTU', 'female', 'none', true, 24, 128)"
+    )
+    for number, school in enumerate(["UIT", "UIT", "HCMUS", "FTU", "Nobody's"]):
+        man = build.a_profile(conn, gender="male", school=school)
+        hidden = "select profile_id from public.face_index where school = %s limit %s"
+        conn.execute(
+            "insert into public.profile_blocks (profile_id, blocked_profile_id)"
+            f" select %s, h.profile_id from ({hidden}) as h on conflict do nothing",
+            [man, school, 5 * number],
+        )
+        build.a_job(conn, build.a_face(conn, man, query), threshold=None if number else 0.7)
+    jobs, tokens = zip(*build.claim_some(conn, 5), strict=True)
+
+    together = conn.execute(FIND_FOR_JOBS.format("search_for_jobs(%s, %s)"), [[*jobs], [*tokens]])
+    alone = conn.execute(FIND_FOR_JOBS.format("search_alone(%s)"), [[*jobs]])
+
+    found = together.fetchall()
+    assert found == alone.fetchall()
+    assert sorted(sum(job == one[0] for one in found) for job in jobs) == [0, 20, 20, 20, 20]
 
 
 @pytest.mark.parametrize("threshold", [1.0, 1.5, 0.99999999])

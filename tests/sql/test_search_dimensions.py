@@ -32,44 +32,6 @@ FIND = """
         match_threshold := 0.5, match_count := %(count)s
     )
 """
-PEOPLE = """
-    insert into public.profiles (id, name, school, gender, birth_date)
-    select p.id, 'Person', p.school, p.gender, '2000-02-29'
-    from unnest(%(people)s::uuid[], %(schools)s::text[], %(genders)s::text[])
-        as p (id, school, gender)
-"""
-CONSENTS = """
-    insert into public.biometric_consents (profile_id, action, text_version)
-    select p, 'granted', t.version
-    from unnest(%(people)s::uuid[]) as p, public.consent_texts as t
-"""
-FACES = """
-    insert into public.faces (id, profile_id, image_path, image_sha256)
-    select f.id, f.profile_id, left(f.id::text, 2) || '/' || f.id,
-        encode(sha256(convert_to(f.id::text, 'UTF8')), 'hex')
-    from unnest(%(faces)s::uuid[], %(owners)s::uuid[]) as f (id, profile_id)
-"""
-EMBEDDINGS = """
-    insert into public.face_embeddings (model, face_id, embedding)
-    select 'exact', f.id, f.embedding
-    from unnest(%(faces)s::uuid[], %(embeddings)s) as f (id, embedding)
-"""
-
-
-def write(conn, people, faces):
-    """Write {person: (school, gender)} and {face: (person, embedding)}."""
-    if not people:
-        return
-    values = {
-        "people": list(people),
-        "schools": [school for school, _ in people.values()],
-        "genders": [gender for _, gender in people.values()],
-        "faces": list(faces),
-        "owners": [person for person, _ in faces.values()],
-        "embeddings": [embedding for _, embedding in faces.values()],
-    }
-    for statement in (PEOPLE, CONSENTS, FACES, EMBEDDINGS):
-        conn.execute(statement, values)
 
 
 def along(dimensions, length=1.0):
@@ -111,7 +73,7 @@ def dimensions(conn, request):
         uuid4(): (person, leaning(rng, grained(rng.uniform(0.5, 0.9)), request.param))
         for person in people
     }
-    write(conn, people, faces)
+    build.write_people(conn, people, faces, model="exact")
     return request.param
 
 
@@ -170,7 +132,7 @@ def test_search_finds_exactly_whom_numpy_finds(
         people[person] = ("UIT", "female")
         faces[uuid4()] = (person, vector)
     with conn.transaction(force_rollback=True):
-        write(conn, people, faces)
+        build.write_people(conn, people, faces, model="exact")
         gone = [person for person in people if rng.random() < leaving]
         moved, erased = gone[: len(gone) // 2], gone[len(gone) // 2 :]
         conn.execute("update public.profiles set school = 'HCMUS' where id = any (%s)", [moved])

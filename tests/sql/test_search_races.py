@@ -11,9 +11,9 @@ import pytest
 from automatch.search.batch import BatchSearch
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.queue import BatchCompletion
+from automatch.store.queue import queue
+from automatch.store.queue.queue import BatchCompletion
 from tests.support import build
 from tests.support.build import acting, connect, like, one
 from tests.support.jobs import claimed_jobs

@@ -28,6 +28,10 @@ HOMES = """
     where satisfies_hash_partition('public.face_index_dlib'::regclass, 16, remainder, name)
 """
 FIND = "select face_id, similarity from automatch.find_candidates(%s, %s, %s, %s, %s, 20)"
+FIND_IN_GROUPS = """
+    select number, face_id, profile_id, cosine
+    from automatch.find_in_groups('dlib', %s::extensions.vector[], %s, %s, %s, %s::uuid[], 20)
+"""
 GENDER = build.unit(12345)
 CLOSE_ENOUGH = 2e-6
 """What a cosine summed in float32 may be off."""
@@ -198,30 +202,65 @@ def check_plan(conn, school, plan):
     assert "Nested Loop" not in plan
 
 
-def test_what_was_read_is_what_the_plan_says(big, schools):
-    scans = (
+def reads(conn, before=None):
+    """Return how often each table of faces was read whole, and by an index, since *before*."""
+    rows = conn.execute(
         "select relname, coalesce(seq_scan, 0), coalesce(idx_scan, 0)"
         " from pg_stat_xact_user_tables"
         " where relname ~ '^(face_embeddings_dlib|face_index_dlib_[0-9]+)$'"
-    )
+    ).fetchall()
+    then = before or {}
+    counts = {
+        name: [now - was for now, was in zip(scans, then.get(name, [0, 0]), strict=True)]
+        for name, *scans in rows
+    }
+    return {name: scans for name, scans in counts.items() if any(scans)}
+
+
+def test_what_was_read_is_what_the_plan_says(big, schools):
     query = people(np.random.default_rng(1), 1, "male")[0]
     for school in schools:
         with big.transaction(force_rollback=True):
-            before = {name: counts for name, *counts in big.execute(scans).fetchall()}
+            before = reads(big)
             found = big.execute(FIND, [query, school, "female", [], 0.5]).fetchall()
-            read = {
-                name: [
-                    now - then for now, then in zip(counts, before.get(name, [0, 0]), strict=True)
-                ]
-                for name, *counts in big.execute(scans).fetchall()
-            }
-        read = {name: counts for name, counts in read.items() if any(counts)}
+            read = reads(big, before)
 
         (partition,) = read.keys() - {"face_embeddings_dlib"}
         assert read[partition] == [0, 1]
         sequential, by_index = read.get("face_embeddings_dlib", [0, 0])
         assert sequential == 0
         assert len(found) <= by_index < 1000
+
+
+def test_jobs_searched_for_together_read_nothing_but_their_groups(big, schools):
+    """Planned with no statistics too, and for groups that lie in several partitions."""
+    asked = [*schools, *schools]
+    queries = list(people(np.random.default_rng(1), len(asked), "male"))
+    parts = dict(
+        big.execute(
+            "select school, min(tableoid::regclass::text) from public.face_index"
+            " where school = any (%s) group by school",
+            [schools],
+        ).fetchall()
+    )
+    with big.transaction(force_rollback=True):
+        big.execute("delete from pg_statistic where starelid::regclass::text ~ 'face'")
+        big.execute("update pg_class set reltuples = -1, relpages = 0 where relname ~ 'face'")
+        before = reads(big)
+        bounds, genders = [DLIB.cosine_bound(0.5)] * len(asked), ["female"] * len(asked)
+        nobody = [uuid4() for _ in asked]
+        found = big.execute(FIND_IN_GROUPS, [queries, bounds, asked, genders, nobody]).fetchall()
+        read = reads(big, before)
+        alone = [
+            big.execute(FIND, [query, school, "female", [], 0.5]).fetchall()
+            for query, school in zip(queries, asked, strict=True)
+        ]
+
+    assert [face for _, face, *_ in found] == [face for one in alone for face, _ in one]
+    assert read.pop("face_embeddings_dlib", [0])[0] == 0
+    assert read == {
+        part: [0, sum(parts[school] == part for school in asked)] for part in set(parts.values())
+    }
 
 
 def truth(faces, vectors, query, threshold):
@@ -275,12 +314,15 @@ def test_group_of_any_share_of_all_faces_is_found_whole(
     query = people(rng, 1, "male")[0]
     bound = DLIB.cosine_bound(threshold)
     with big.transaction(force_rollback=True):
-        faces = {}
+        faces, schools_of = {}, {}
         for number in range(size):
             cosine = bound if at_threshold and number % 2 else rng.uniform(bound - 0.05, 0.999)
             vector = build.at_cosine(query, cosine, seed=seed % 1000 + number // copies)
-            member = build.a_profile(big, school="Elsewhere" if number % 5 == 0 else "New")
-            faces[member] = build.a_face(big, member, vector), vector
+            member = uuid4()
+            schools_of[member] = ("Elsewhere" if number % 5 == 0 else "New", "female")
+            faces[member] = uuid4(), vector
+        stored = {face: (member, vector) for member, (face, vector) in faces.items()}
+        build.write_people(big, schools_of, stored)
         for member in list(faces)[::5]:
             big.execute("update public.profiles set school = 'New' where id = %s", [member])
         gone = list(faces)[3::7]

@@ -314,6 +314,24 @@ def test_service_role_writes_rows_and_can_hang_no_trigger_on_a_table(conn):
     assert {right for (right,) in held} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
+def test_service_role_needs_no_further_right_to_change_rows(conn, matched):
+    changeable = rows(
+        conn,
+        "select r.object, string_agg(format('%%1$I = %%1$I', a.attname), ', ')"
+        " from automatch.access_rules as r"
+        " join pg_attribute as a on a.attrelid = r.object::regclass and a.attnum > 0"
+        " and a.attidentity = '' and a.attgenerated = '' and not a.attisdropped"
+        " where r.kind = 'table' and r.grantee = 'service_role' and r.privileges ~ 'update'"
+        " group by r.object order by r.object",
+    )
+    conn.execute("set role service_role")
+
+    changed = {
+        table for table, same in changeable if conn.execute(f"update {table} set {same}").rowcount
+    }
+    assert changed >= {"public.face_embeddings", "public.match_jobs", "public.profiles"}
+
+
 @pytest.fixture
 def matched(conn):
     """Give (profile, face) of a woman, a man she is matched with, and a woman nobody is."""

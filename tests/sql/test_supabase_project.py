@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from automatch.store.migrate import MIGRATIONS
+from automatch.store.installation.migrate import MIGRATIONS
 from tests.support import build
 from tests.support.build import acting, connect, one, refused
 from tests.support.postgres import Database

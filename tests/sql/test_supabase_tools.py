@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from automatch.store.export import list_missing, write_migrations
+from automatch.store.installation.export import list_missing, write_migrations
 from tests.support.postgres import Database, TestCluster, create_database, drop_database
 from tests.support.supabase import SupabaseCluster
 from tests.support.supabase_tool import run_supabase

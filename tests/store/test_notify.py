@@ -63,10 +63,12 @@ async def test_no_notification_is_lost_however_close_jobs_come(database: Databas
 async def test_job_that_comes_while_a_worker_becomes_idle_is_found(database: Database) -> None:
     photos = faces(database, 12)
     with connect(database.owner) as conn:
-        # Lengthens the moment between the claim and the wait.
+        # Lengthens the moment between the claim and the wait until there is a job.
         conn.execute(
             "create or replace function public.register_idle(p_wait interval) returns boolean"
-            " language plpgsql security definer as $$ begin perform pg_sleep(0.2);"
+            " language plpgsql security definer as $$ begin"
+            " while (select count(*) < 12 and count(*) filter (where status = 'pending') = 0"
+            " from public.match_jobs) loop perform pg_sleep(0.02); end loop;"
             " return pg_try_advisory_lock(automatch.lock_key('idle_worker')); end $$"
         )
     registering = (

@@ -21,7 +21,7 @@ from automatch.auth.tokens import Tokens
 from automatch.model.people import Role
 from automatch.settings.secrets import load_or_create
 from automatch.settings.server import AuthSettings
-from automatch.store.accounts import create_one_time_token, hash_token
+from automatch.store.accounts.accounts import create_one_time_token, hash_token
 from tests.support.clients import (
     CLIENTS,
     command_of,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from automatch.store.migrate import COMPAT
+from automatch.store.installation.migrate import COMPAT
 from automatch.supabase_compat import cron_runner
 from tests.support.build import connect, one
 from tests.support.postgres import Database

@@ -6,8 +6,9 @@ import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,38 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.support.command import call_command, running_up
+from automatch.postgres.addresses import database_address
+from automatch.settings import Settings
+from automatch.settings.secrets import load_or_create
+from tests.support.command import running_up
 from tests.support.homes import StoredHome
 from tests.support.photos import encode
 from tests.support.postgres import remove_home
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+_SHELL = shutil.which("chromium-headless-shell") or _CHROMIUM
+"""Without the browser's own windows, which take half the time of a page."""
 _FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 _PRELOAD = Path(__file__).with_name("playwright_preload.cjs")
 _PATIENCE_MS = 60_000
+_SWITCHES = ["--no-sandbox", "--disable-background-networking"]
+_PREFERENCES: dict[str, str | float | bool] = {
+    # All pages are of one server, so they need no processes of their own.
+    "fission.autostart": False,
+    "dom.ipc.processCount": 1,
+    "dom.ipc.processPrelaunch.enabled": False,
+    "browser.newtab.preload": False,
+    "media.rdd-process.enabled": False,
+}
 _serial = itertools.count(1)
 PASSWORD = "correct horse battery"
 
 
 in_both_browsers = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True)
 """Run a test in Chromium and in Firefox; without it a test runs in Chromium alone."""
+
+in_whole_chromium = pytest.mark.parametrize("browser", ["whole chromium"], indirect=True)
+"""Run a test in the Chromium that people have: it installs apps, and loads pictures as it does."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,8 @@ class Installation:
 
     url: str
     owner: str
+    conn: psycopg.Connection
+    """A connection of its owner, in autocommit."""
 
 
 class Phones:
@@ -47,7 +67,7 @@ class Phones:
     def __init__(self, browser: Browser, installation: Installation) -> None:
         self.url = installation.url
         self._browser = browser
-        self._owner = installation.owner
+        self._conn = installation.conn
         self._number = next(_serial)
         self.school = f"UIT {self._number}"
         self.execute("select public.add_school(%s, p_open => true)", self.school)
@@ -80,13 +100,11 @@ class Phones:
 
     def execute(self, statement: str, *parameters: object) -> None:
         """Run SQL as the owner of the installation."""
-        with psycopg.connect(self._owner, autocommit=True) as conn:
-            conn.execute(statement.encode(), parameters)
+        self._conn.execute(statement.encode(), parameters)
 
     def value(self, query: str, *parameters: object) -> object:
         """Return the first value that a query finds, as the owner of the installation."""
-        with psycopg.connect(self._owner, autocommit=True) as conn:
-            row = conn.execute(query.encode(), parameters).fetchone()
+        row = self._conn.execute(query.encode(), parameters).fetchone()
         return row[0] if row else None
 
     def email(self, name: str) -> str:
@@ -166,43 +184,48 @@ def _installed(package: str, path: str | None) -> str:
     pytest.skip(f"{missing} to run the browser tests")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(
     chromium: str, migrated_home: StoredHome, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
     """Give a running `automatch up`, which all tests with a browser share."""
     assert chromium
-    home = tmp_path_factory.mktemp("browser") / "data"
-    with running_up(migrated_home.copy_to(home)) as up:
-        # While a browser runs, no command can.
-        owner = call_command(home, "db", "url").stdout.strip()
-        yield Installation(up.url, owner)
+    home = migrated_home.copy_to(tmp_path_factory.mktemp("browser") / "data")
+    owner = database_address(Settings(home=home), load_or_create(home), "owner")
+    with running_up(home) as up, psycopg.connect(owner, autocommit=True) as conn:
+        yield Installation(up.url, owner, conn)
     remove_home(home)
 
 
 # Not for longer: while Playwright runs, the process can run no event loop of other tests.
-@pytest.fixture(scope="module")
-def browser(
-    request: pytest.FixtureRequest, chromium: str, installation: Installation
-) -> Iterator[Browser]:
-    """Give a running browser, once the installation runs: Chromium, or what the test asks for."""
-    assert installation
-    firefox = getattr(request, "param", "chromium") == "firefox"
-    path = _installed("firefox-esr", _FIREFOX) if firefox else chromium
+@pytest.fixture(scope="package")
+def browsers(chromium: str, migrated_home: StoredHome) -> Iterator[Callable[[str], Browser]]:
+    """Give each browser by its name; it is started when it is first asked for."""
+    assert migrated_home
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("NODE_OPTIONS", f"--require {_PRELOAD}")
         with sync_playwright() as playwright:
-            if firefox:
-                # Playwright's own way needs a Firefox that it patched; this one is WebDriver BiDi.
-                browser = playwright.firefox.launch(channel="moz-firefox", executable_path=path)
-            else:
-                browser = playwright.chromium.launch(
-                    executable_path=path, args=["--no-sandbox", "--disable-background-networking"]
-                )
             # Enough for a first photo on a busy machine, which has to load the models.
             expect.set_options(timeout=_PATIENCE_MS)
-            yield browser
-            browser.close()
+
+            @cache
+            def start(name: str) -> Browser:
+                if name != "firefox":
+                    path = chromium if name == "whole chromium" else _SHELL
+                    return playwright.chromium.launch(executable_path=path, args=_SWITCHES)
+                path = _installed("firefox-esr", _FIREFOX)
+                # Playwright's own way needs a Firefox that it patched; this one is WebDriver BiDi.
+                return playwright.firefox.launch(
+                    channel="moz-firefox", executable_path=path, firefox_user_prefs=_PREFERENCES
+                )
+
+            yield start
+
+
+@pytest.fixture
+def browser(request: pytest.FixtureRequest, browsers: Callable[[str], Browser]) -> Browser:
+    """Give a running browser: Chromium, or what the test asks for."""
+    return browsers(getattr(request, "param", "chromium"))
 
 
 @pytest.fixture

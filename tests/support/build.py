@@ -37,6 +37,28 @@ _BLOCKED = """
         select from pg_stat_activity where pid = %s and cardinality(pg_blocking_pids(pid)) > 0
     )
 """
+_PEOPLE = """
+    insert into public.profiles (id, name, school, gender, birth_date)
+    select p.id, 'Person', p.school, p.gender, '2000-02-29'
+    from unnest(%(people)s::uuid[], %(schools)s::text[], %(genders)s::text[])
+        as p (id, school, gender)
+"""
+_CONSENTS = """
+    insert into public.biometric_consents (profile_id, action, text_version)
+    select p, 'granted', t.version
+    from unnest(%(people)s::uuid[]) as p, public.consent_texts as t
+"""
+_FACES = """
+    insert into public.faces (id, profile_id, image_path, image_sha256)
+    select f.id, f.profile_id, left(f.id::text, 2) || '/' || f.id,
+        encode(sha256(convert_to(f.id::text, 'UTF8')), 'hex')
+    from unnest(%(faces)s::uuid[], %(owners)s::uuid[]) as f (id, profile_id)
+"""
+_EMBEDDINGS = """
+    insert into public.face_embeddings (model, face_id, embedding)
+    select %(model)s, f.id, f.embedding
+    from unnest(%(faces)s::uuid[], %(embeddings)s) as f (id, embedding)
+"""
 
 
 @pytest.fixture(scope="session")
@@ -181,6 +203,29 @@ def a_profile(
     if consent:
         record_consent(conn, profile, "granted")
     return profile
+
+
+def write_people(
+    conn: psycopg.Connection,
+    people: dict[UUID, tuple[str, str]],
+    faces: dict[UUID, tuple[UUID, Vector]],
+    *,
+    model: str = "dlib",
+) -> None:
+    """Write {person: (school, gender)} and {face: (person, embedding)} in four statements."""
+    if not people:
+        return
+    values = {
+        "model": model,
+        "people": list(people),
+        "schools": [school for school, _ in people.values()],
+        "genders": [gender for _, gender in people.values()],
+        "faces": list(faces),
+        "owners": [person for person, _ in faces.values()],
+        "embeddings": [embedding for _, embedding in faces.values()],
+    }
+    for statement in (_PEOPLE, _CONSENTS, _FACES, _EMBEDDINGS):
+        conn.execute(statement, values)
 
 
 def record_consent(conn: psycopg.Connection, profile: UUID, action: str) -> None:

@@ -13,14 +13,17 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from queue import Empty, Queue
 from unittest.mock import patch
 
 import pytest
+import typer.main
 from structlog.testing import capture_logs
 
 from automatch.cli.main import main
+from tests.support.forks import MAX_FILES, ForkedProcess, fork_commands
 from tests.support.homes import StoredHome
 from tests.support.postgres import remove_home
 from tests.support.waiting import PATIENCE_S
@@ -34,13 +37,11 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"AUTOMATCH_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
-def run_command(
-    home: Path, *arguments: str, setting: tuple[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run `automatch` to its end, with one more setting if need be."""
+def run_command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `automatch` to its end in a process of its own, which may handle signals."""
     return subprocess.run(
         [sys.executable, "-m", "automatch", *arguments],
-        env=environment(home) | dict([setting] if setting else []),
+        env=environment(home),
         capture_output=True,
         text=True,
         timeout=120,
@@ -124,10 +125,15 @@ class Running:
 
 @contextmanager
 def running_up(
-    home: Path, *arguments: str, settings: Mapping[str, str] | None = None
+    home: Path,
+    *arguments: str,
+    settings: Mapping[str, str] | None = None,
+    is_forked: bool = True,
 ) -> Iterator[Running]:
     """Run `automatch up` on a free port until left; settings as `WORKER__LEASE_S`."""
-    with running_server_command(home, "up", *arguments, settings=settings) as running:
+    with running_server_command(
+        home, "up", *arguments, settings=settings, is_forked=is_forked
+    ) as running:
         yield running
 
 
@@ -138,12 +144,17 @@ def running_server_command(
     port: int = 0,
     settings: Mapping[str, str] | None = None,
     max_files: int | None = None,
+    is_forked: bool = True,
 ) -> Iterator[Running]:
-    """Run a command that serves until left; settings as `WORKER__LEASE_S`."""
-    limited = ["sh", "-c", f'ulimit -n {max_files} && exec "$0" "$@"'] if max_files else []
+    """Run a command that serves until left; settings as `WORKER__LEASE_S`.
+
+    Not forked, it runs in an interpreter of its own, and without a limit of files.
+    """
     more = {f"AUTOMATCH_{name}": value for name, value in (settings or {}).items()}
-    process = subprocess.Popen(
-        [*limited, sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
+    if max_files is not None:
+        more[MAX_FILES] = str(max_files)
+    process = (ForkedProcess if is_forked else subprocess.Popen)(
+        [sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
         env=environment(home) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -161,6 +172,20 @@ def running_server_command(
         reader.join(PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_commands() -> None:
+    """Have the workers and commands that the product starts by itself forked."""
+    fork_commands()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signatures_read_once() -> Iterator[None]:
+    """Have each command's options looked up once: that took a third of the time of a command."""
+    read = cache(typer.main.get_params_from_function)
+    with patch("typer.main.get_params_from_function", read):
+        yield
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from automatch.ops.doctor.context import open_context
 from automatch.ops.doctor.run_checks import CHECKS, run_checks
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
-from tests.support.postgres import TestCluster
+from tests.support.postgres import Database, TestCluster
 from tests.support.system import System
 
 CRON_AND_NET = """
@@ -74,10 +74,12 @@ class Installation:
             (checked,) = await run_checks(context, [_check(name)])
         return checked.result
 
-    async def check_all(self) -> dict[str, Result]:
-        """Run all checks."""
+    async def check_all(self, of: str = "") -> dict[str, Result]:
+        """Run all checks, or those of one kind."""
+        checks = [check for check in CHECKS if check.name.startswith(of)]
         async with open_context(self.settings, actor="test", url=self.url) as context:
-            return {checked.check.name: checked.result for checked in await run_checks(context)}
+            ran = await run_checks(context, checks)
+        return {checked.check.name: checked.result for checked in ran}
 
     async def repair(self, name: str) -> Result:
         """Apply the repair of a check; return what the check finds afterwards."""
@@ -138,7 +140,13 @@ def problems(results: dict[str, Result]) -> dict[str, str]:
 
 
 @pytest.fixture
-async def installation(server: System, cluster: TestCluster) -> Installation:
+def installation(settings: Settings, cluster: TestCluster, database: Database) -> Installation:
+    """Give an installation of which nothing runs."""
+    write_secrets(settings.home, cluster.secrets)
+    return Installation(settings, cluster.secrets, "http://127.0.0.1:1", database.owner)
+
+
+@pytest.fixture
+def served_installation(installation: Installation, server: System) -> Installation:
     """Give an installation with a running server and no worker."""
-    write_secrets(server.settings.home, cluster.secrets)
-    return Installation(server.settings, cluster.secrets, server.url, server.database.owner)
+    return replace(installation, url=server.url)

@@ -6,9 +6,11 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -23,7 +25,7 @@ from automatch.postgres.cluster import STATE_FOLDER, prepare_cluster
 from automatch.postgres.os_user import OsUser, find_os_user
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
-from automatch.store.migrate import migrate
+from automatch.store.installation.migrate import migrate
 from tests.support.postgres import (
     open_every_school,
     remove_home,
@@ -32,6 +34,11 @@ from tests.support.postgres import (
 )
 
 _USER = PostgresSettings().system_user
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 12 * 1024**3
+
+SHARED_HOMES = "TESTS_SHARED_HOMES"
+"""Names, for a run of pytest in a test, the folder in which the run around it has them."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,8 @@ class StoredHome:
         shutil.copy2(self.folder / "secrets.json", home)
         user = find_os_user(_USER)
         postgres = home / "postgres"
-        if user.is_other:
-            make_state_folder(STATE_FOLDER)
-            postgres.symlink_to(STATE_FOLDER / token_hex(8))
+        if (outside := _find_outside(is_root=user.is_other)) is not None:
+            postgres.symlink_to(outside / f"{os.getpid()}-{token_hex(8)}")
         place = postgres.resolve()
         place.mkdir(mode=0o700)
         os.chown(place, user.uid, user.gid)
@@ -66,6 +72,33 @@ class StoredHome:
         partial.rename(self.folder)
 
 
+@cache
+def _find_outside(*, is_root: bool) -> Path | None:
+    """Return where clusters lie if not in their data folders: in memory, where that has room.
+
+    A cluster has more than a thousand files, which are copied and removed for many tests.
+    """
+    if not _has_memory():
+        if is_root:
+            make_state_folder(STATE_FOLDER)
+        return STATE_FOLDER if is_root else None
+    folder = _MEMORY / f"automatch-tests-{os.geteuid()}"
+    make_state_folder(folder) if is_root else folder.mkdir(mode=0o700, exist_ok=True)
+    for left in folder.iterdir():
+        # Of a run that was killed.
+        if not Path("/proc", left.name.partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    return folder
+
+
+def _has_memory() -> bool:
+    if sys.platform != "linux" or not os.access(_MEMORY, os.W_OK):
+        return False
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = next(1024 * int(line.split()[1]) for line in lines if "MemAvailable" in line)
+    return min(available, shutil.disk_usage(_MEMORY).free) > _ENOUGH_BYTES
+
+
 def _run(*command: str | Path) -> None:
     subprocess.run(command, check=True, timeout=100)
 
@@ -76,7 +109,9 @@ def _made_once(
 ) -> Iterator[tuple[StoredHome, Path | None]]:
     """Give what all processes of this run share, and a path to make it at if nobody has yet."""
     folder = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if SHARED_HOMES in os.environ:
+        folder = Path(os.environ[SHARED_HOMES])
+    elif "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     stored = StoredHome(folder / f"home-{name}")
     home = factory.mktemp(name) / "home"

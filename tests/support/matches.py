@@ -67,7 +67,10 @@ async def add_matches(
 ) -> list[UUID]:
     """Put *count* new men into a woman's feed, each in a transaction of its own."""
     faces = []
-    async with await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as conn:
+    async with (
+        await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as conn,
+        conn.pipeline(),
+    ):
         for _ in range(count):
             face_id = uuid4()
             values = {

@@ -10,8 +10,8 @@ import httpx2
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from automatch.cli.runtime.metrics_server import MetricsServer
-from automatch.cli.runtime.sockets import WORKER_PORT, open_metrics_socket
+from automatch.cli.runtime.serving.metrics_server import MetricsServer
+from automatch.cli.runtime.serving.sockets import WORKER_PORT, open_metrics_socket
 from automatch.settings import Settings
 
 TOKEN = "9f2kQz7vLw1xRb4mTj8sYc3nHd6gPe0a"

@@ -17,14 +17,15 @@ from automatch.model.people import Claims, Role
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.make import make_photos
 from automatch.photos.store import Size
-from automatch.services.erasures import Erasures, make_erasures
-from automatch.services.link_delivery import LinkDelivery
+from automatch.services.operators.link_delivery import LinkDelivery
+from automatch.services.protection.erasures import Erasures, make_erasures
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.settings.server import AuthSettings
 from automatch.store.database import Database as Pool
 from tests.support import model_change
 from tests.support.build import a_face, a_job, connect, one, record_consent
+from tests.support.kept_pools import KeptDatabase
 from tests.support.onnx_models import add_model, tiny_model
 from tests.support.postgres import Database, TestCluster
 
@@ -221,7 +222,7 @@ async def desk(
         lambda: "https://match.example.org", AuthSettings(), sends_mail=True, are_ours=True
     )
     with connect(database.owner, autocommit=True) as conn:
-        async with Pool(database.api, PoolSettings(), name="test") as db:
+        async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
             settings.home.mkdir()
             yield Desk(
                 db,

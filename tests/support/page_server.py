@@ -27,6 +27,7 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
     """Give the address of a server; *render* writes the page of a name, None if there is none."""
 
     is_over = Event()
+    on_all = security_headers(Settings())
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -46,7 +47,7 @@ def serving_pages(render: Callable[[str], str | None]) -> Iterator[str]:
             elif path == "/feed/stream":
                 kind, body = "text/event-stream", b"event: ready\ndata: {}\n\n"
             self.send_response(200 if body else 404)
-            headers = security_headers(Settings()) | {"content-type": kind}
+            headers = on_all | {"content-type": kind}
             if path.startswith("/static/"):
                 headers["cache-control"] = "max-age=3600, immutable"
             for name, value in headers.items():

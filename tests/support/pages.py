@@ -44,14 +44,14 @@ from automatch.model.people import (
     UserSession,
 )
 from automatch.model.schools import Invitation, Membership, MembershipRequest, School
-from automatch.services.acts import Act
-from automatch.services.cases import CaseFile
-from automatch.services.matches import MatchView
-from automatch.services.notifications import NotificationChoices
-from automatch.services.profiles import ProfileShown
-from automatch.store.mails import WaitingMail
-from automatch.store.photo_views import PhotoViewCounts, PhotoViewsOfWeek
-from automatch.web.account_views import (
+from automatch.services.accounts.notifications import NotificationChoices
+from automatch.services.matching.matches import MatchView
+from automatch.services.operators.acts import Act
+from automatch.services.people.profiles import ProfileShown
+from automatch.services.protection.cases import CaseFile
+from automatch.store.accounts.mails import WaitingMail
+from automatch.store.photos.photo_views import PhotoViewCounts, PhotoViewsOfWeek
+from automatch.web.accounts.account_views import (
     DetailsPage,
     JoinPage,
     MembershipPage,
@@ -60,7 +60,14 @@ from automatch.web.account_views import (
     SignInPage,
     SignUpPage,
 )
-from automatch.web.challenge_views import ChallengePage
+from automatch.web.accounts.mailed_link_views import (
+    ConfirmEmailPage,
+    ForgotPasswordPage,
+    MailedLinkPage,
+)
+from automatch.web.accounts.notification_pages import NotificationsPage, UnsubscribePage
+from automatch.web.accounts.sign_in_settings_views import SignInSettingsPage
+from automatch.web.accounts.start_pages import StartPage, StyleGuidePage
 from automatch.web.console.cases import CasePage, CasesPage, HeldPage
 from automatch.web.console.frame import ConfirmPage, HandOverPage, RefusedPage
 from automatch.web.console.mail import MailPage
@@ -68,24 +75,9 @@ from automatch.web.console.operators import AuditPage, OperatorsPage, TextsPage
 from automatch.web.console.password import PasswordPage
 from automatch.web.console.people import PeoplePage, PersonPage
 from automatch.web.console.schools import RequestsPage, SchoolPage, SchoolsPage
-from automatch.web.data_views import (
-    AccountDeletedPage,
-    DeleteAccountPage,
-    KeptFor,
-    WithdrawConsentPage,
-    YourDataPage,
-)
-from automatch.web.feed_views import Card, FeedPage
-from automatch.web.mailed_link_views import (
-    ConfirmEmailPage,
-    ForgotPasswordPage,
-    MailedLinkPage,
-)
-from automatch.web.match_views import GonePage, MatchPage
-from automatch.web.notification_pages import NotificationsPage, UnsubscribePage
-from automatch.web.own_photos import JobItem, PhotosPage
-from automatch.web.privacy_pages import PrivacyPage
-from automatch.web.profile_views import (
+from automatch.web.matching.feed_views import Card, FeedPage
+from automatch.web.matching.match_views import GonePage, MatchPage
+from automatch.web.people.profile_views import (
     CardPreviewPage,
     ConsentPage,
     HiddenPeoplePage,
@@ -95,7 +87,18 @@ from automatch.web.profile_views import (
     SharePage,
     VisibilityPage,
 )
-from automatch.web.report_views import (
+from automatch.web.photos.challenge_views import ChallengePage
+from automatch.web.photos.own_photos import JobItem, PhotosPage
+from automatch.web.photos.waiting_views import Waiting
+from automatch.web.protection.data_views import (
+    AccountDeletedPage,
+    DeleteAccountPage,
+    KeptFor,
+    WithdrawConsentPage,
+    YourDataPage,
+)
+from automatch.web.protection.privacy_pages import PrivacyPage
+from automatch.web.protection.report_views import (
     CaseItem,
     LinkedCasePage,
     ReportPage,
@@ -103,14 +106,11 @@ from automatch.web.report_views import (
     TakeDownPage,
     list_notices,
 )
-from automatch.web.sign_in_settings_views import SignInSettingsPage
-from automatch.web.start_pages import StartPage, StyleGuidePage
 from automatch.web.templating import (
     ErrorPage,
     Page,
     Problem,
 )
-from automatch.web.waiting_views import Waiting
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 AN_OPERATOR = Operator(OperatorRole.OWNER, "operator:1", UUID(int=1))

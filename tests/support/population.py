@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,33 +10,11 @@ import numpy as np
 import psycopg
 
 from automatch.photos.store import photo_path
-from tests.support.build import DIMENSIONS, a_face, a_profile
+from tests.support.build import DIMENSIONS, a_face, a_profile, write_people
 
 _GROUP_SIZE = 4
 _COSINE_TO_CENTER = 0.97
 """Two people of a group are far above the threshold."""
-
-_PEOPLE = """
-    insert into public.profiles (id, name, school, gender, birth_date)
-    select person, 'Person', %(school)s, gender, '2000-02-29'
-    from unnest(%(people)s::uuid[], %(genders)s::text[]) as p (person, gender)
-"""
-_CONSENTS = """
-    insert into public.biometric_consents (profile_id, action, text_version)
-    select person, 'granted', t.version
-    from unnest(%(people)s::uuid[]) as person, public.consent_texts as t
-"""
-_FACES = """
-    insert into public.faces (id, profile_id, image_path, image_sha256)
-    select face, person, left(face::text, 2) || '/' || face, sha256
-    from unnest(%(faces)s::uuid[], %(people)s::uuid[], %(sha256s)s::text[])
-        as f (face, person, sha256)
-"""
-_EMBEDDINGS = """
-    insert into public.face_embeddings (model, face_id, embedding)
-    select 'dlib', face, embedding
-    from unnest(%(faces)s::uuid[], %(embeddings)s) as f (face, embedding)
-"""
 
 
 def add_people(
@@ -57,17 +34,16 @@ def add_people(
         :people
     ]
     faces = [uuid4() for _ in range(people)]
-    values = {
-        "school": school,
-        "people": [uuid4() for _ in range(people)],
-        "genders": [("female", "male")[number % 2] for number in range(people)],
-        "faces": faces,
-        "sha256s": [hashlib.sha256(face.bytes).hexdigest() for face in faces],
-        "embeddings": list(embeddings.astype(np.float32)),
-    }
+    owners = [uuid4() for _ in range(people)]
     with conn.transaction():
-        for statement in (_PEOPLE, _CONSENTS, _FACES, _EMBEDDINGS):
-            conn.execute(statement, values)
+        write_people(
+            conn,
+            {
+                owner: (school, ("female", "male")[number % 2])
+                for number, owner in enumerate(owners)
+            },
+            dict(zip(faces, zip(owners, embeddings.astype(np.float32), strict=True), strict=True)),
+        )
     return faces
 
 

@@ -23,8 +23,8 @@ from automatch.postgres.postmaster import end, server_settings, spawn
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import Secrets, load_or_create
-from automatch.store.migrate import migrate
-from tests.support import reset
+from automatch.store.installation.migrate import migrate
+from tests.support import kept_pools, reset
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -110,9 +110,11 @@ async def cluster(anyio_backend: str, home_of_cluster: Path) -> AsyncIterator[Te
     assert anyio_backend == "asyncio"
     if address := os.environ.get(TEST_SERVER):
         yield _foreign_cluster(address, home_of_cluster)
+        await kept_pools.close_all()
     else:
         async with running_cluster(home_of_cluster) as cluster:
             yield cluster
+            await kept_pools.close_all()
 
 
 def _foreign_cluster(address: str, home: Path) -> TestCluster:
@@ -248,7 +250,9 @@ class DatabasePool:
         assert self._contents is not None
         before = self._counted_since.pop(name, None)
         try:
-            emptied_at = reset.empty(self._connection(name), self._contents, before)
+            emptied_at = reset.empty(
+                self._connection(name), self._contents, before, kept_pools.list_sessions(name)
+            )
         except psycopg.Error:
             emptied_at = None
         if emptied_at is not None:
@@ -256,6 +260,7 @@ class DatabasePool:
             self._idle.append(name)
         else:
             self._close(name)
+            kept_pools.forget(name)
             drop_database(self._cluster, name)
 
     def close(self) -> None:
@@ -292,6 +297,13 @@ def database(cluster: TestCluster, database_pool: DatabasePool) -> Iterator[Data
     name = database_pool.take()
     yield cluster.address.named(name)
     database_pool.give_back(name)
+
+
+@pytest.fixture
+async def nobody_connected(anyio_backend: str) -> None:
+    """End the sessions that servers of earlier tests have left for those of later ones."""
+    assert anyio_backend == "asyncio"
+    await kept_pools.close_all()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from automatch.postgres.postmaster import end, server_settings, spawn
 from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
+from tests.support import kept_pools
 from tests.support.waiting import wait_until
 
 _UNSAFE = {"fsync": "off", "full_page_writes": "off"}
@@ -97,7 +98,10 @@ async def replicated(home: Path, *, synchronous: bool = True) -> AsyncIterator[P
                 await asyncio.to_thread(
                     _wait_for, primary, "select sync_state = 'sync' from pg_stat_replication"
                 )
-            yield Pair(primary, standby)
+            try:
+                yield Pair(primary, standby)
+            finally:
+                await kept_pools.close_all()
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,26 +41,29 @@ _TABLES = """
       and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
     order by 1
 """
-_STATISTICS_AND_SETTINGS = """
+_STATE = """
     select
         (select sum(reltuples) from pg_class where relkind in ('r', 'i') and oid >= 16384),
         (select array_agg(setrole || setconfig::text order by setrole)
          from pg_db_role_setting
-         where setdatabase = (select oid from pg_database where datname = current_database()))
+         where setdatabase = (select oid from pg_database where datname = current_database())),
+        pg_database_size(current_database()),
+        (select array_agg(array[seqrelid::regclass::text, coalesce(last, seqstart)::text,
+            case when last is null then 'false' else 'true' end] order by seqrelid)
+         from pg_sequence, pg_sequence_last_value(seqrelid) as last),
+        (select stats_reset from pg_stat_database where datname = current_database()),
+        (select array_agg(array[relid::regclass::text, schemaname]) from pg_stat_all_tables
+         where n_tup_ins + n_tup_upd + n_tup_del > 0)
 """
-_WRITTEN = """
-    select relid::regclass::text, schemaname = 'pg_catalog' from pg_stat_all_tables
-    where n_tup_ins + n_tup_upd + n_tup_del > 0
+_FORGET_COUNTS = """
+    select pg_stat_reset();
+    select stats_reset from pg_stat_database where datname = current_database()
 """
-_COUNTED_SINCE = "select stats_reset from pg_stat_database where datname = current_database()"
 _END_OTHER_SESSIONS = """
-    select pg_terminate_backend(pid, 10000) from pg_stat_activity
-    where datname = current_database() and pid <> pg_backend_pid()
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid() and pid <> all (%s)
 """
-_SEQUENCES = """
-    select seqrelid::regclass::text, coalesce(last, seqstart), last is not null
-    from pg_sequence, pg_sequence_last_value(seqrelid) as last order by 1
-"""
+_PATIENCE_S = 10.0
 _GROWTH_BYTES = 2 * 1024**2
 """A database that has grown by more is not emptied: what is left of rows would slow tests down."""
 
@@ -74,11 +78,21 @@ class Template:
     """Of the rows of each table; None where there are none."""
     rows: dict[str, bytes]
     """Of the tables that have rows, as COPY writes them."""
-    sequences: list[tuple[str, int, bool]]
+    sequences: tuple[tuple[str, str, str], ...]
     """Name, last value and whether that was given out."""
     definitions: tuple[object, ...]
     statistics_and_settings: tuple[object, ...]
     size: int
+
+
+@dataclass(frozen=True)
+class _State:
+    statistics_and_settings: tuple[object, ...]
+    size: int
+    sequences: tuple[tuple[str, str, str], ...]
+    counted_since: datetime | None
+    written: tuple[tuple[str, str], ...]
+    """Table and schema of what has counted rows that were written."""
 
 
 def read_template(address: str) -> Template:
@@ -91,20 +105,23 @@ def read_template(address: str) -> Template:
             for table, digest in zip(tables, digests, strict=True)
             if digest is not None
         }
-        sequences = conn.execute(_SEQUENCES).fetchall()
+        state = _state(conn)
         return Template(
             tables,
             digests,
             rows,
-            sequences,
+            state.sequences,
             _definitions(conn),
-            _statistics_and_settings(conn),
-            _size(conn),
+            state.statistics_and_settings,
+            state.size,
         )
 
 
 def empty(
-    conn: psycopg.Connection, template: Template, counted_since: datetime | None
+    conn: psycopg.Connection,
+    template: Template,
+    counted_since: datetime | None,
+    spared: Sequence[int] = (),
 ) -> datetime | None:
     """Bring a database back to what it was after it was cloned; end all other sessions.
 
@@ -113,42 +130,55 @@ def empty(
         template: what to bring it back to.
         counted_since: what this returned the last time. What nobody wrote to since then is not
             read, unless the counts were lost.
+        spared: process ids of the sessions that stay: they are idle, and have told their counts.
 
     Returns:
         None when that takes more than to write rows: somebody defined something in it, its
         statistics were collected, or it has grown a lot. It is to be dropped then.
     """
-    conn.execute(_END_OTHER_SESSIONS)
+    _end_other_sessions(conn, spared)
+    state = _state(conn)
     tables, catalogs = set(template.tables), set(_CATALOGS)
-    if counted_since is not None and _counted_since(conn) == counted_since:
-        written = dict(conn.execute(_WRITTEN).fetchall())
-        tables &= written.keys()
-        catalogs &= {name for name, is_catalog in written.items() if is_catalog}
+    if counted_since is not None and state.counted_since == counted_since:
+        tables &= {name for name, _ in state.written}
+        catalogs &= {name for name, schema in state.written if schema == "pg_catalog"}
     if catalogs and _definitions(conn) != template.definitions:
         return None
-    if _statistics_and_settings(conn) != template.statistics_and_settings:
+    if state.statistics_and_settings != template.statistics_and_settings:
         return None
-    if _size(conn) > template.size + _GROWTH_BYTES:
+    if state.size > template.size + _GROWTH_BYTES:
         return None
     then = dict(zip(template.tables, template.digests, strict=True))
-    now = dict(zip(sorted(tables), _digests(conn, sorted(tables)), strict=True))
-    changed = [table for table in now if now[table] != then[table]]
-    sequences = conn.execute(_SEQUENCES).fetchall()
+    # To delete from a table in which there is nothing costs less than to look.
+    kept = sorted(tables & template.rows.keys())
+    now = dict(zip(kept, _digests(conn, kept), strict=True)) if kept else {}
+    changed = [table for table in kept if now[table] != then[table]]
+    script = ["set local session_replication_role = replica"]
+    script += [f"delete from {table}" for table in sorted(tables - now.keys()) + changed]
+    script += [
+        f"select setval('{name}', {value}, {is_given})"
+        for name, value, is_given in set(template.sequences) - set(state.sequences)
+    ]
     with conn.transaction():
-        conn.execute("set local session_replication_role = replica")
+        conn.execute("; ".join(script).encode())
         for table in changed:
-            conn.execute(sql.SQL("delete from {}").format(sql.SQL(table)))
-            if table in template.rows:
-                with conn.cursor().copy(
-                    sql.SQL("copy {} from stdin").format(sql.SQL(table))
-                ) as copy:
-                    copy.write(template.rows[table])
-        for sequence in set(template.sequences) - set(sequences):
-            conn.execute("select setval(%s, %s, %s)", sequence)
+            with conn.cursor().copy(sql.SQL("copy {} from stdin").format(sql.SQL(table))) as copy:
+                copy.write(template.rows[table])
     # What this session read is counted first: at the latest ten seconds later it would be anyway.
     conn.execute("select pg_stat_force_next_flush()")
-    conn.execute("select pg_stat_reset()")
-    return _counted_since(conn)
+    forgotten = conn.execute(_FORGET_COUNTS)
+    assert forgotten.nextset()
+    (since,) = forgotten.fetchone() or (None,)
+    return since
+
+
+def _end_other_sessions(conn: psycopg.Connection, spared: Sequence[int]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    # Postgres, told how long to wait for their end, would look every tenth of a second only.
+    while conn.execute(_END_OTHER_SESSIONS, [list(spared)]).fetchall():
+        if time.monotonic() > deadline:
+            raise psycopg.OperationalError("a session does not end")
+        time.sleep(0.002)
 
 
 def _definitions(conn: psycopg.Connection) -> tuple[object, ...]:
@@ -161,14 +191,15 @@ def _definitions(conn: psycopg.Connection) -> tuple[object, ...]:
     return _one_row(conn, f"select {sums}")
 
 
-def _statistics_and_settings(conn: psycopg.Connection) -> tuple[object, ...]:
-    return _one_row(conn, _STATISTICS_AND_SETTINGS)
-
-
-def _counted_since(conn: psycopg.Connection) -> datetime | None:
-    (since,) = _one_row(conn, _COUNTED_SINCE)
-    assert since is None or isinstance(since, datetime)
-    return since
+def _state(conn: psycopg.Connection) -> _State:
+    reltuples, settings, size, sequences, counted_since, written = _one_row(conn, _STATE)
+    return _State(
+        (reltuples, settings),
+        size,
+        tuple((name, value, is_given) for name, value, is_given in sequences),
+        counted_since,
+        tuple((name, schema) for name, schema in written or ()),
+    )
 
 
 def _digests(conn: psycopg.Connection, tables: Sequence[str]) -> tuple[str | None, ...]:
@@ -182,11 +213,6 @@ def _digests(conn: psycopg.Connection, tables: Sequence[str]) -> tuple[str | Non
 def _copy_out(conn: psycopg.Connection, table: str) -> bytes:
     with conn.cursor().copy(sql.SQL("copy {} to stdout").format(sql.SQL(table))) as copy:
         return b"".join(bytes(part) for part in copy)
-
-
-def _size(conn: psycopg.Connection) -> int:
-    (size,) = _one_row(conn, "select pg_database_size(current_database())")
-    return int(size)
 
 
 def _one_row(conn: psycopg.Connection, query: str) -> tuple[Any, ...]:

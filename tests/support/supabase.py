@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from automatch.postgres.addresses import login_passwords
 from automatch.settings.secrets import Secrets
-from automatch.store.migrate import MIGRATIONS, migrate
+from automatch.store.installation.migrate import MIGRATIONS, migrate
 from tests.support.homes import StoredHome
 from tests.support.postgres import Database, remove_home, running_cluster
 

@@ -5,47 +5,49 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
 import httpx2
-import psycopg
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 
 from automatch.app import create_app
 from automatch.auth.tokens import Tokens
-from automatch.cli.runtime.http_server import HttpServer
-from automatch.cli.runtime.sockets import open_socket
+from automatch.cli.runtime.serving.http_server import HttpServer
+from automatch.cli.runtime.serving.sockets import open_socket
 from automatch.cli.runtime.start_checks import check_photos
 from automatch.model.people import Claims, Gender
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
+from automatch.settings.database import PoolSettings
 from automatch.settings.limits import LimitSettings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server import FeedSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store import database as store
-from automatch.store import profiles
-from automatch.store.accounts import (
+from automatch.store.accounts.accounts import (
     create_user,
     hash_token,
     load_session_user,
     start_session,
 )
+from automatch.store.people import profiles
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker.worker import Worker
 from automatch.worker_app import open_worker
 from tests.support.analysis import RememberingAnalyzer
 from tests.support.declared import check_declared_errors
+from tests.support.kept_pools import KeptDatabase
 from tests.support.postgres import Database, TestCluster
 
 PASSWORD = "correct horse battery"
@@ -153,13 +155,19 @@ class System:
     database: Database
     client: httpx2.AsyncClient
 
+    @asynccontextmanager
+    async def _as_owner(self) -> AsyncIterator[store.Connection]:
+        pool = KeptDatabase(self.database.owner, PoolSettings(), name="tests")
+        async with pool, pool.transaction() as conn:
+            yield conn
+
     async def sign_up(self, email: str | None = None) -> Person:
         """Create an account and nothing more, and sign in.
 
         Past `/auth/v1/signup`, which hashes the password as slowly as it should be.
         """
         email = email or f"person{next(_serial)}@example.org"
-        async with await psycopg.AsyncConnection.connect(self.database.owner) as conn:
+        async with self._as_owner() as conn:
             await create_user(conn, email=email, encrypted_password=_QUICK_HASH, data={})
         return await self.sign_in(email)
 
@@ -177,7 +185,7 @@ class System:
     async def open_school(self, name: str) -> None:
         """Put a school on the list, for which nobody needs a proof."""
         if name != "UIT":
-            async with await psycopg.AsyncConnection.connect(self.database.owner) as conn:
+            async with self._as_owner() as conn:
                 await conn.execute(
                     "insert into automatch.schools (name, is_open) values (%s, true)"
                     " on conflict do nothing",
@@ -199,7 +207,7 @@ class System:
         """
         email = f"person{next(_serial)}@example.org"
         await self.open_school(school)
-        async with await psycopg.AsyncConnection.connect(self.database.owner) as conn:
+        async with self._as_owner() as conn:
             person_id = await create_user(
                 conn, email=email, encrypted_password=_QUICK_HASH, data={}
             )
@@ -298,7 +306,10 @@ async def running_server(
     settings: Settings, secrets: Secrets, database: Database, embedder: Embedder | None = None
 ) -> AsyncIterator[System]:
     """Serve on a free port until left, with passwords that are hashed quickly."""
-    with patch("automatch.services.password_queue.PasswordHasher", lambda: _QUICK_HASHER):
+    with (
+        patch("automatch.services.accounts.password_queue.PasswordHasher", lambda: _QUICK_HASHER),
+        patch("automatch.app.Database", KeptDatabase),
+    ):
         app = create_app(settings, secrets, embedder=embedder)
     if settings.replica_url is None:
         services = app.state.services
@@ -339,7 +350,7 @@ async def served(
     """Serve an application until left; give its address."""
     started = asyncio.Event()
     server = HttpServer(app, settings, on_started=started.set, max_connections=max_connections)
-    with open_socket(settings, port=port) as listening:
+    with open_socket(settings, port=port) as listening, _looking_often():
         serving = asyncio.create_task(server.serve([listening]))
         await _first(started.wait, serving)
         try:
@@ -350,6 +361,15 @@ async def served(
             await serving
 
 
+@contextmanager
+def _looking_often() -> Iterator[None]:
+    """Have uvicorn look every few milliseconds whether to stop, and not every tenth of a second."""
+    quick = SimpleNamespace(**vars(asyncio))
+    quick.sleep = lambda seconds: asyncio.sleep(seconds / 10)
+    with patch("uvicorn.server.asyncio", quick):
+        yield
+
+
 @asynccontextmanager
 async def running_worker(
     settings: Settings, secrets: Secrets, embedder: Embedder
@@ -358,7 +378,10 @@ async def running_worker(
     # As a server does when it starts.
     await check_photos(settings, database_address(settings, secrets, "owner"))
     async with AsyncExitStack() as stack:
-        with patch("automatch.worker_app.LocalAnalyzer", RememberingAnalyzer):
+        with (
+            patch("automatch.worker_app.LocalAnalyzer", RememberingAnalyzer),
+            patch("automatch.worker_app.Database", KeptDatabase),
+        ):
             worker = await stack.enter_async_context(open_worker(settings, secrets, embedder))
         working = asyncio.create_task(worker.run())
         try:

@@ -17,6 +17,7 @@ from uuid import UUID
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.command import environment
+from tests.support.forks import ForkedProcess
 from tests.support.photo_store import mark_folder
 from tests.support.postgres import TestCluster
 from tests.support.waiting import wait_until
@@ -79,7 +80,7 @@ class WorkerProcesses:
         module = ["tests.support.scripted_worker", *mode] if mode else ["automatch", "worker"]
         path = self._home / f"worker-{len(self.processes)}.log"
         with path.open("w") as log:
-            process = subprocess.Popen(
+            process = ForkedProcess(
                 [sys.executable, "-m", *module],
                 env=self._environment,
                 stdin=subprocess.PIPE,

@@ -46,7 +46,7 @@ _BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: encode(Image.new("1", (8000, 8000)), "PNG"),
     ),
     "too many scans": ("image_too_complex", endless),
-    "no face": ("no_face", lambda: encode(scene_without_face().resize((300, 200)))),
+    "no face": ("no_face", lambda: encode(scene_without_face())),
     "two people": ("several_faces", lambda: encode(two_people())),
     "darkness": ("face_too_dark", lambda: encode(astronaut().point(lambda value: value * 0.12))),
     "a small face": ("face_too_small", lambda: encode(_far_away())),
@@ -54,8 +54,8 @@ _BAD: dict[str, tuple[str, Callable[[], bytes]]] = {
 
 
 def _far_away() -> Image.Image:
-    page = Image.new("RGB", (640, 640), "grey")
-    page.paste(astronaut().resize((240, 240)), (200, 200))
+    page = Image.new("RGB", (300, 300), "grey")
+    page.paste(astronaut().resize((240, 240)), (30, 30))
     return page
 
 
@@ -155,7 +155,8 @@ async def test_a_service_that_is_too_busy_to_decode_is_asked_again_later(
         remote_analyzer(str(client.base_url), _SETTINGS) as analyzer,
     ):
         await analyzer.ready()
-        refusal = await _refusal(analyzer, encode(astronaut()))
+        # Too large to be there before the service begins to wait for it.
+        refusal = await _refusal(analyzer, encode(astronaut().resize((4096, 4096))))
 
     assert (refusal.code, refusal.transient) == ("decode_timeout", True)
     assert analyzer.is_ready

@@ -16,7 +16,7 @@ from automatch.errors.photo import ChallengeFailedError, PhotoRejectedError
 from automatch.model.faces import Turn
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
-from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision import Embedder, LocalAnalyzer
 from automatch.vision.head_turns import check_turns
 from automatch.vision.results import FaceExtraction
 from tests.support.photos import astronaut, encode, hopper, shared_portraits
@@ -29,13 +29,19 @@ _SAME_PERSON_U = 0.385
 
 
 @pytest.fixture(scope="module")
-async def analyzer() -> AsyncIterator[LocalAnalyzer]:
-    async with LocalAnalyzer(Settings(vision=VisionSettings(threads=2)), DlibEmbedder()) as opened:
+async def analyzer(embedder: Embedder) -> AsyncIterator[LocalAnalyzer]:
+    async with LocalAnalyzer(Settings(vision=VisionSettings(threads=2)), embedder) as opened:
         yield opened
 
 
+_SEEN: dict[bytes, FaceExtraction] = {}
+
+
 async def _seen(analyzer: LocalAnalyzer, image: Image.Image) -> FaceExtraction:
-    return await analyzer.extract(encode(image, quality=88), enforce_quality=False)
+    photo = encode(image, quality=88)
+    if photo not in _SEEN:
+        _SEEN[photo] = await analyzer.extract(photo, enforce_quality=False)
+    return _SEEN[photo]
 
 
 async def _after(

@@ -20,11 +20,12 @@ from automatch.errors.photo import (
     FaceTooSmallError,
     SeveralFacesError,
 )
-from automatch.model.faces import FaceBox
+from automatch.model.faces import FaceBox, overlap
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
 from automatch.vision import DlibEmbedder, LocalAnalyzer
 from automatch.vision.detect.detector import Detection
+from automatch.vision.detect.upright import find_upright
 from automatch.vision.models.model_files import FACE_RESNET, YUNET, verified
 from automatch.vision.pipeline import Pipeline
 from automatch.vision.results import Box
@@ -96,8 +97,8 @@ async def test_a_good_photo_gives_a_face_its_quality_and_clean_copies(
 
 
 def _small() -> Image.Image:
-    page = Image.new("RGB", (640, 640), "grey")
-    page.paste(astronaut().resize((240, 240)), (200, 200))
+    page = Image.new("RGB", (300, 300), "grey")
+    page.paste(astronaut().resize((240, 240)), (30, 30))
     return page
 
 
@@ -206,7 +207,7 @@ async def test_picture_of_a_refused_photo_shows_the_face_at_fault_and_no_other(
             picture = caught.value.picture
             assert picture is not None
             assert picture.face is not None
-            assert FaceBox.of_corners(*picture.face).overlap(chosen) > 0.4
+            assert overlap(FaceBox.of_corners(*picture.face), chosen) > 0.4
             assert pixels(picture.jpeg).shape == (picture.height, picture.width, 3) == (512, 812, 3)
             # One face is left, or the analyzer would ask whose it is.
             await of_dlib.extract(picture.jpeg)
@@ -294,7 +295,7 @@ async def test_one_picture_in_any_kind_of_file_gives_one_face(of_dlib: LocalAnal
         encode(astronaut(), "AVIF", quality=80),
         encode(astronaut().convert("CMYK"), quality=95),
         encode(astronaut().convert("L")),
-        encode(astronaut().quantize(256), "PNG"),
+        encode(astronaut().quantize(256, Image.Quantize.FASTOCTREE), "PNG"),
         encode(deep, "PNG"),
     ]
 
@@ -379,7 +380,7 @@ async def test_nothing_but_pixels_is_kept(kind: str, analyzer: LocalAnalyzer) ->
 class _Glance:
     """A detector whose first search is sure of one face and has only a guess of another."""
 
-    name, landmark_set, min_confidence, upright_confidence = "glance", "eye_corners_nose", 0.2, 1.0
+    name, landmark_set, min_confidence, upright_confidence = "glance", "eye_corners_nose", 0.2, 1.95
 
     def find(self, _photo: npt.NDArray[np.uint8]) -> list[Detection]:
         return [Detection(Box(0, 0, 90, 90), 2.0), Detection(Box(200, 0, 260, 60), 0.15)]
@@ -396,6 +397,42 @@ def test_a_face_that_only_the_closer_look_is_sure_of_counts() -> None:
 
     with pytest.raises(SeveralFacesError, match=r"^2 faces"):
         pipeline._choose(pipeline._find(photo).detections, photo)
+
+
+def test_a_large_photo_with_a_certain_face_is_searched_once() -> None:
+    class Large(_Glance):
+        upright_confidence = 1.5
+
+        def find(self, _photo: npt.NDArray[np.uint8]) -> list[Detection]:
+            raise AssertionError("searched again")
+
+        def find_all(self, photo: npt.NDArray[np.uint8], min_side: int) -> list[Detection]:
+            return super().find_all(photo, min_side)[::-1]
+
+    pipeline = Pipeline(
+        cast("Decoder", None), cast("Detector", Large()), FakeEmbedder(), _SETTINGS.vision
+    )
+
+    found = pipeline._find(np.zeros((100, 300, 3), np.uint8))
+
+    assert (found.turned, len(found.detections)) == (False, 2)
+
+
+def test_turns_behind_the_one_that_is_certain_are_not_searched() -> None:
+    searched: list[tuple[int, ...]] = []
+
+    class Sideways(_Glance):
+        def find(self, photo: npt.NDArray[np.uint8]) -> list[Detection]:
+            searched.append(photo.shape)
+            return super().find(photo) if photo.shape[0] > photo.shape[1] else []
+
+        def find_small(self, _photo: npt.NDArray[np.uint8]) -> list[Detection]:
+            return []
+
+    photo = np.zeros((100, 300, 3), np.uint8)
+
+    assert find_upright(cast("Detector", Sideways()), photo)[0] == 1
+    assert searched == [(100, 300, 3), (300, 100, 3)]
 
 
 async def test_the_first_photo_finds_its_decoder_running() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import combinations
 
 import numpy as np
@@ -12,7 +13,7 @@ from automatch.errors.photo import PhotoRejectedError
 from automatch.search import DLIB
 from automatch.settings import Settings
 from automatch.settings.vision import VisionSettings
-from automatch.vision import DlibEmbedder, LocalAnalyzer
+from automatch.vision import Embedder, LocalAnalyzer
 from tests.support.photos import shared_photo, shared_strangers
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
@@ -30,32 +31,38 @@ _PEOPLE = {
 }
 
 
-async def _embedded(photos: list[bytes]) -> list[np.ndarray | None]:
+@pytest.fixture(scope="module")
+async def analyzer(anyio_backend: str, embedder: Embedder) -> AsyncIterator[LocalAnalyzer]:
+    async with LocalAnalyzer(Settings(vision=VisionSettings(threads=2)), embedder) as opened:
+        yield opened
+
+
+async def _embedded(analyzer: LocalAnalyzer, photos: list[bytes]) -> list[np.ndarray | None]:
     """Return the embedding of each photo; None of one that is refused."""
-    settings = Settings(vision=VisionSettings(threads=2))
-    async with LocalAnalyzer(settings, DlibEmbedder()) as analyzer:
 
-        async def see(photo: bytes) -> np.ndarray | None:
-            try:
-                return (await analyzer.extract(photo)).face.embedding
-            except PhotoRejectedError:
-                return None
+    async def see(photo: bytes) -> np.ndarray | None:
+        try:
+            return (await analyzer.extract(photo)).face.embedding
+        except PhotoRejectedError:
+            return None
 
-        return await asyncio.gather(*(see(photo) for photo in photos))
+    return await asyncio.gather(*(see(photo) for photo in photos))
 
 
 def _u(cosine: np.ndarray | float) -> np.ndarray:
     return np.sqrt(np.maximum(2 - 2 * np.asarray(cosine), 0))
 
 
-async def test_photos_of_one_person_and_of_different_people_are_on_the_right_sides() -> None:
+async def test_photos_of_one_person_and_of_different_people_are_on_the_right_sides(
+    analyzer: LocalAnalyzer,
+) -> None:
     names = [name for name, count in _PEOPLE.items() for _ in range(count)]
     photos = [
         shared_photo(f"{name}_{number}.jpg")
         for name, count in _PEOPLE.items()
         for number in range(1, count + 1)
     ]
-    rows = [row for row in await _embedded(photos) if row is not None]
+    rows = [row for row in await _embedded(analyzer, photos) if row is not None]
 
     assert len(rows) == len(names)
     for (first, a), (second, b) in combinations(zip(names, rows, strict=True), 2):
@@ -68,9 +75,11 @@ async def test_photos_of_one_person_and_of_different_people_are_on_the_right_sid
             assert DLIB.similarity(cosine) < 0.5, (first, second)
 
 
-async def test_strangers_are_as_alike_as_the_scale_says_and_are_not_taken_for_one_person() -> None:
+async def test_strangers_are_as_alike_as_the_scale_says_and_are_not_taken_for_one_person(
+    analyzer: LocalAnalyzer,
+) -> None:
     people = shared_strangers()
-    embeddings = await _embedded([photo for photo, _ in people])
+    embeddings = await _embedded(analyzer, [photo for photo, _ in people])
     found = [
         (row, gender)
         for row, (_, gender) in zip(embeddings, people, strict=True)

@@ -299,7 +299,10 @@ async def test_problems_are_shown_on_the_page(server: System, subtests: pytest.S
                 assert page.status_code == status
                 assert words in text_of(page)
         assert (await client.get("/feed")).url.path == "/onboarding"
-        await onboard(client)
+        unsaid = await onboard(client, consent="")
+        assert "To add a photo, agree below." in text_of(unsaid)
+        [version] = re.findall(r'name="consent" value="([^"]+)"', unsaid.text)
+        await client.post("/profile/consent", data={"consent": version})
         for name, data, status, words in [
             ("empty", b"", 422, "file is empty"),
             ("text", b"x", 415, "photo we can read"),

@@ -15,7 +15,7 @@ from automatch.errors.job import JobError
 from automatch.errors.photo import FaceTooSmallError, PhotoRejectedError
 from automatch.errors.request import InputInvalidError, RateLimitedError
 from automatch.errors.upload import UploadError
-from automatch.services.rate_limits import Limit
+from automatch.services.accounts.rate_limits import Limit
 from automatch.web import refusals
 from automatch.web.photo_reasons import REFUSALS
 from automatch.web.refusals import describe, describe_code
@@ -32,7 +32,8 @@ def cases_of_the_sources() -> set[str]:
     return {
         f"{codes[node.func.id]}.{word.value.value}"
         for path in SOURCES.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if "case=" in (source := path.read_text("utf-8"))
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         for word in node.keywords
         if word.arg == "case" and isinstance(word.value, ast.Constant)

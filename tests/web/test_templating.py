@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from jinja2 import Environment, UndefinedError
 
-from automatch.web.account_views import SignInPage
+from automatch.web.accounts.account_views import SignInPage
 from automatch.web.templating import (
     STATIC_FOLDER,
     build_templates,

@@ -165,7 +165,7 @@ def test_no_script_has_text_of_its_own(path: Path) -> None:
 _FOR_DEVELOPERS = {"Style guide"}
 VIEWS = sorted(
     path
-    for path in STATIC_FOLDER.parent.glob("*.py")
+    for path in STATIC_FOLDER.parent.rglob("*.py")
     if path.name.endswith(("_pages.py", "_views.py"))
     or path.stem in {"own_photos", "pages", "undo", "face_picker", "refusals"}
 )

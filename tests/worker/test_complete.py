@@ -16,9 +16,9 @@ from automatch.errors.store import StorageFullError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.folder import FolderPhotos
 from automatch.settings.database import PoolSettings
-from automatch.store import queue
 from automatch.store.database import Database as Pool
-from automatch.store.queue import BatchCompletion, ClaimRequest, JobFailure
+from automatch.store.queue import queue
+from automatch.store.queue.queue import BatchCompletion, ClaimRequest, JobFailure
 from automatch.worker import run
 from automatch.worker.leases import Leases
 from tests.support import build
@@ -127,6 +127,32 @@ async def test_job_that_cannot_be_completed_costs_the_others_nothing(database: D
     found = outcomes(database)
     assert found.pop(path_of(faces[7])) == CRASHED
     assert set(found.values()) == {COMPLETED}
+
+
+@pytest.mark.parametrize(
+    ("table", "condition"),
+    [("match_jobs", "new.status = 'completed' and "), ("face_embeddings", "")],
+    ids=["search", "embedding"],
+)
+async def test_machine_that_is_away_costs_jobs_of_other_schools_nothing(
+    database: Database, table: str, condition: str
+) -> None:
+    faces = enqueue_photos(database, 9, embedded=table == "match_jobs")
+    run_on_write(
+        database,
+        table,
+        f"{condition}new.face_id = '{faces[3]}'",
+        "raise 'connection to the remote node failed' using errcode = 'connection_failure'",
+    )
+    later = (
+        "select count(*) = 1 and (select count(*) = 8 from match_jobs where status = 'completed')"
+        " from match_jobs where status = 'pending' and scheduled"
+        " and run_at > automatch.now() + interval '50 seconds'"
+    )
+
+    await run_until(database, condition=later, **WHOLE, outage_pause_max_s=60)
+
+    assert outcomes(database)[path_of(faces[3])] == ("pending", 0, None)
 
 
 async def test_embedding_that_cannot_be_stored_costs_the_others_nothing(database: Database) -> None:

@@ -17,12 +17,13 @@ from automatch.store.database import Database as Pool
 from automatch.store.notify import JobNotifier
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from automatch.worker.lookout import Lookout
 from automatch.worker.observer import JobObserver
 from tests.support.postgres import Database
 from tests.support.worker import run_worker
 
 if TYPE_CHECKING:
-    from automatch.store.queue import ClaimRequest
+    from automatch.store.queue.queue import ClaimRequest
 
 
 class Clock:
@@ -49,6 +50,7 @@ def a_fetcher(**options: Any) -> JobFetcher:
         uuid4(),
         settings,
         observer=JobObserver(),
+        lookout=Lookout(),
     )
 
 
@@ -145,14 +147,17 @@ async def test_idle_worker_keeps_its_place_while_it_finds_nothing(
 
         async def counted(*arguments: object) -> object:
             calls[name] += 1
-            if calls["_claim"] == 6:
+            if calls["look"] == 6:
                 looked.set()
             return await function(*arguments)
 
         monkeypatch.setattr(kind, name, counted)
 
     count(JobFetcher, "_claim")
+    count(JobNotifier, "look")
     count(JobNotifier, "unregister_idle")
     async with run_worker(database, poll_s=0.02):
         await looked.wait()
         assert calls["unregister_idle"] == 0
+        # It looks in one statement, and claims when there is something.
+        assert calls["_claim"] == 1

@@ -19,7 +19,7 @@ from automatch.settings.database import PoolSettings
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
-from automatch.store.stats import list_stuck_erasures
+from automatch.store.queue.stats import list_stuck_erasures
 from automatch.worker import maintenance as maintenance_module
 from automatch.worker.maintenance import MaintenanceRunner
 from tests.support import build

@@ -11,8 +11,8 @@ from automatch.ops.backup.place import FolderPlace
 from automatch.settings import Settings
 from automatch.settings.database import PoolSettings
 from automatch.settings.storage import BackupSettings
-from automatch.store import backups
 from automatch.store.database import Database as Pool
+from automatch.store.installation import backups
 from automatch.worker.scheduled_backup import ScheduledBackup
 from tests.support.command import environment
 from tests.support.doctor import write_secrets

@@ -16,10 +16,12 @@ from psycopg.rows import dict_row
 
 from automatch.errors.embedder import EmbeddingInvalidError
 from automatch.errors.store import DatabaseNewerError
+from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import MARK
 from automatch.settings import Settings
 from automatch.settings.worker import WorkerSettings
-from automatch.store.schema_version import SCHEMA
+from automatch.store.installation.schema_version import SCHEMA
+from automatch.store.queue import queue
 from automatch.vision import DlibEmbedder, Embedder
 from automatch.worker import worker
 from tests.support import build
@@ -29,7 +31,7 @@ from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System, running_worker
 from tests.support.waiting import until
-from tests.support.worker import observe, open_fake_worker
+from tests.support.worker import observe, open_fake_worker, run_worker
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +134,29 @@ async def test_stopping_completes_running_jobs(
         embedder.may_return.set()
 
     assert (await _row(server, job_id))["status"] == "completed"
+
+
+async def test_stopping_releases_jobs_whose_claim_was_committed_while_it_was_cancelled(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with build.connect(database.owner) as conn:
+        build.a_job(conn, build.a_face(conn, build.a_profile(conn)))
+    claimed, claim_jobs = asyncio.Event(), queue.claim_jobs
+
+    async def claim_unheard(*arguments: Any) -> list[ClaimedJob]:
+        if await claim_jobs(*arguments):
+            claimed.set()
+            await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(queue, "claim_jobs", claim_unheard)
+    async with run_worker(database, shutdown_timeout_s=0.05), observe(database) as db:
+        await claimed.wait()
+        assert await db.rows("select status from match_jobs") == [("processing",)]
+
+    async with observe(database) as db:
+        rows = await db.rows("select status, attempts, isolated from match_jobs")
+    assert rows == [("pending", 0, False)]
 
 
 async def test_worker_that_lost_its_job_writes_nothing(
@@ -301,14 +326,15 @@ def _photos(home: Path) -> list[Path]:
     return [path for path in (home / "photos").rglob("*") if path.is_file() and path.name != MARK]
 
 
+@pytest.mark.parametrize(("asks_s", "poll_s"), [(0.05, 60), (600, 0.05)], ids=["asks", "sees"])
 async def test_worker_works_on_the_next_schema_and_ends_once_one_has_left_it_behind(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch, asks_s: float, poll_s: float
 ) -> None:
-    monkeypatch.setattr(worker, "_SCHEMA_S", 0.05)
+    monkeypatch.setattr(worker, "_SCHEMA_S", asks_s)
     set_schema_version(database.owner, SCHEMA + 1, SCHEMA)
     with build.connect(database.owner) as conn:
         job = build.a_job(conn, build.a_face(conn, build.a_profile(conn)))
-    async with open_fake_worker(database) as running, observe(database) as db:
+    async with open_fake_worker(database, poll_s=poll_s) as running, observe(database) as db:
         working = asyncio.create_task(running.run())
         await db.wait_until("select status = 'completed' from match_jobs where id = %s", job)
         assert not working.done()

@@ -15,8 +15,8 @@ from automatch.auth.tokens import Tokens, bearer_token
 from automatch.errors.auth import AuthError, TokenInvalidError, TokenMissingError
 from automatch.errors.request import ForbiddenError
 from automatch.model.people import SERVICE, Claims, Role
-from automatch.store import match_generator
 from automatch.store.database import Database
+from automatch.store.matching import match_generator
 
 _TRIGGER_KEY = re.compile("amt_[0-9a-f]{64}")
 

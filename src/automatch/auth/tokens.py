@@ -39,8 +39,9 @@ ISSUER = "automatch/auth/v1"
 _SMOKE_TEST_ISSUER = f"{ISSUER}/smoke-test"
 _ALGORITHM = "HS256"
 _MAX_BYTES = 8192
-_MAX_REMEMBERED = 4096
-"""Tokens whose signatures are not checked again."""
+_MAX_REMEMBERED = 16_384
+"""Tokens whose signatures are not checked again: more than a server has connections, or of all who
+come back in the same order each would be forgotten before its turn."""
 
 
 def bearer_token(headers: Headers) -> str:

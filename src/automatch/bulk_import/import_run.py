@@ -23,11 +23,13 @@ from automatch.errors import AutomatchError
 from automatch.errors.request import EmailTakenError
 from automatch.errors.store import DatabaseUnavailableError, QueueFullError, StorageFullError
 from automatch.photos.store import PhotoStore
-from automatch.services.admission import Admission
-from automatch.services.photos import examine, stored_photo
-from automatch.store import accounts, cases, imports
+from automatch.services.photos.admission import Admission
+from automatch.services.photos.photos import examine, stored_photo
+from automatch.store.accounts import accounts
 from automatch.store.database import Database
-from automatch.store.imports import ImportedPerson
+from automatch.store.people import imports
+from automatch.store.people.imports import ImportedPerson
+from automatch.store.protection import cases
 from automatch.vision.decode.image_header import Limits
 from automatch.vision.decode.upload_check import check_header
 

@@ -25,7 +25,7 @@ from automatch.errors.request import (
 )
 from automatch.model.printable import spreadsheet_cell, starts_formula
 from automatch.services.validators import ProfileFields, is_adult, normalize_email
-from automatch.store.imports import ImportedPerson
+from automatch.store.people.imports import ImportedPerson
 
 COLUMNS = (
     *("file", "email", "name", "school", "gender", "birth_date"),

@@ -16,88 +16,109 @@ from automatch.errors import AutomatchError
 
 COMMANDS = {
     "up": (
-        "up:up",
+        "installation.up:up",
         "Start everything: database, web server, worker and scheduler. Ctrl-C stops it all.",
     ),
     "serve": (
-        "serve:serve",
+        "installation.serve:serve",
         "Start the web server alone: API, pages and AI service.",
     ),
     "worker": (
-        "worker:worker",
+        "installation.worker:worker",
         "Start a worker with its scheduled maintenance. SIGTERM finishes or releases its jobs.",
     ),
     "migrate": (
-        "migrate:migrate",
+        "installation.migrate:migrate",
         "Migrate the database to this version. Safe to run from several processes at once.",
     ),
     "doctor": (
-        "doctor:doctor",
+        "operation.doctor:doctor",
         "Check the installation: what is wrong, and how to fix it.",
     ),
     "verify": (
-        "verify:verify",
+        "operation.verify:verify",
         "Run a smoke test with two temporary people.",
     ),
     "bench": (
-        "bench:bench",
+        "operation.bench:bench",
         "Measure what this machine can carry: uploads, open feeds.",
     ),
     "stats": (
-        "stats:show_stats",
+        "queue.stats:show_stats",
         "Show the statistics of jobs, workers and schedule runs.",
     ),
     "logs": (
-        "logs:logs",
+        "queue.logs:logs",
         "Show the latest function invocations, schedule runs and jobs.",
     ),
-    "demo": ("demo:demo", "Fill a school with simulated people, all marked as such."),
+    "demo": ("people.demo:demo", "Fill a school with simulated people, all marked as such."),
     "import": (
-        "import_people:import_people",
+        "people.import_people:import_people",
         "Import people who consented elsewhere: photos, profiles, proof.",
     ),
-    "token": ("token:app", "Print an access token of a person, or a key of the project."),
-    "secrets": ("secrets:app", "The secrets of this installation: replace one by a new one."),
+    "token": ("people.token:app", "Print an access token of a person, or a key of the project."),
+    "secrets": (
+        "operation.secrets:app",
+        "The secrets of this installation: replace one by a new one.",
+    ),
     "threshold": (
-        "threshold:threshold",
+        "matching.threshold:threshold",
         "Show or set the minimum similarity at which two people match.",
     ),
     "calibrate": (
-        "calibrate:calibrate",
+        "matching.calibrate:calibrate",
         "Fit the similarity scale to strangers within the schools.",
     ),
     "schedule": (
-        "schedule:app",
+        "queue.schedule:app",
         "The cron jobs: show, change and run them.",
     ),
-    "settings": ("settings:app", "The settings that live in the database: list them, set one."),
+    "settings": (
+        "operation.settings:app",
+        "The settings that live in the database: list them, set one.",
+    ),
     "tune": (
-        "tune:tune",
+        "matching.tune:tune",
         "Show how each group is searched; change the search settings.",
     ),
-    "jobs": ("jobs:app", "The queue: inspect, pause, retry, cancel."),
-    "school": ("school:app", "The schools that people choose from, and who belongs to them."),
-    "case": ("case:app", "Reports and take-down requests: look at them and decide."),
-    "duplicates": ("duplicates:app", "Accounts that look like the same person."),
-    "about": ("about:app", "Show or set who runs this installation."),
-    "notice": ("notice:app", "The privacy notice and the consent text: publish, list, show."),
-    "user": ("user:app", "People: find them, help them, erase them."),
-    "operator": ("operator:app", "People who run the installation, and their roles."),
-    "audit": ("audit:app", "What operators did and looked at."),
-    "mail": ("mail:app", "Mail to people: list what waits, hand a link over."),
-    "models": ("models:app", "Face models: list them, get their files, switch between them."),
+    "jobs": ("queue.jobs:app", "The queue: inspect, pause, retry, cancel."),
+    "school": (
+        "people.school:app",
+        "The schools that people choose from, and who belongs to them.",
+    ),
+    "case": ("protection.case:app", "Reports and take-down requests: look at them and decide."),
+    "duplicates": ("protection.duplicates:app", "Accounts that look like the same person."),
+    "about": ("operators.about:app", "Show or set who runs this installation."),
+    "notice": (
+        "operators.notice:app",
+        "The privacy notice and the consent text: publish, list, show.",
+    ),
+    "user": ("people.user:app", "People: find them, help them, erase them."),
+    "operator": ("operators.operator:app", "People who run the installation, and their roles."),
+    "audit": ("operators.audit:app", "What operators did and looked at."),
+    "mail": ("people.mail:app", "Mail to people: list what waits, hand a link over."),
+    "models": (
+        "matching.models:app",
+        "Face models: list them, get their files, switch between them.",
+    ),
     "photos": (
-        "photos:app",
+        "protection.photos:app",
         "Photos that wait for your decision.",
     ),
     "erasure": (
-        "erasure:app",
+        "protection.erasure:app",
         "Erased people: check that they are gone, and keep them erased.",
     ),
-    "backup": ("backup:app", "Backups: make one while everything runs, list and check them."),
-    "restore": ("restore:restore", "Restore a backup into an empty installation."),
-    "upgrade": ("upgrade:upgrade", "Move the embedded database to the next PostgreSQL."),
-    "db": ("db:app", "The database itself."),
+    "backup": (
+        "installation.backup:app",
+        "Backups: make one while everything runs, list and check them.",
+    ),
+    "restore": ("installation.restore:restore", "Restore a backup into an empty installation."),
+    "upgrade": (
+        "installation.upgrade:upgrade",
+        "Move the embedded database to the next PostgreSQL.",
+    ),
+    "db": ("installation.db:app", "The database itself."),
 }
 """Each command's function or group as `module:name`, and the first line of its help."""
 

@@ -104,6 +104,7 @@ AutomatchError
 │   └── MailServerUnavailableError
 └── StoreError                   Postgres or the storage of the photos does not answer
     ├── DatabaseUnavailableError
+    │   └── MachineAwayError     one of a cluster, with the faces of some schools
     ├── NotReadyError
     ├── InstallationError
     ├── ServerUnfitError

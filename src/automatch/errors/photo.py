@@ -175,3 +175,9 @@ class FaceLowConfidenceError(FaceUnclearError):
     """A face can only be guessed; use a photo from the front with nothing before your face."""
 
     code = "face_low_confidence"
+
+
+HELD_CODES = frozenset(
+    {AnotherPersonError.code, PhotoInReviewError.code, ChallengeNeededError.code}
+)
+"""Of photos that wait for an operator's decision: nobody else is shown them."""

@@ -18,6 +18,10 @@ class DatabaseUnavailableError(StoreError):
     transient = True
 
 
+class MachineAwayError(DatabaseUnavailableError):
+    """A machine of the database does not answer; try again in a moment."""
+
+
 class NotReadyError(StoreError):
     """A part of the server has just failed and is being started again."""
 

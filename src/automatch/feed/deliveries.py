@@ -15,7 +15,7 @@ from uuid import UUID
 
 from automatch.errors import AutomatchError
 from automatch.store.database import Database
-from automatch.store.deliveries import Delivery, record_deliveries
+from automatch.store.matching.deliveries import Delivery, record_deliveries
 from automatch.store.outage_log import OutageLog
 
 _FLUSH_EVERY_S = 1.0

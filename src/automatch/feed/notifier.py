@@ -31,9 +31,9 @@ from automatch.errors.store import StoreError
 from automatch.model.jobs import Job
 from automatch.model.people import Claims
 from automatch.settings.server import FeedSettings
-from automatch.store.accounts import list_ended_sessions
+from automatch.store.accounts.accounts import list_ended_sessions
 from automatch.store.database import Database
-from automatch.store.feed import FeedVersion, load_feed_versions
+from automatch.store.matching.feed import FeedVersion, load_feed_versions
 from automatch.store.notify import Channel, listen
 from automatch.telemetry.metrics import ServerMetrics
 from automatch.telemetry.traces import Span, Traces, job_key
@@ -126,6 +126,8 @@ class FeedNotifier:
         assert profile_id is not None
         self._subscribers.setdefault(profile_id, set()).add(subscriber)
         self._streams[profile_id] += as_stream
+        if self.closing.is_set():
+            subscriber.wake()
 
     def remove(self, subscriber: Subscriber, *, as_stream: bool) -> None:
         """Wake it no more; more than once does no harm."""

@@ -15,7 +15,7 @@ from automatch.background import cancel_all
 from automatch.errors.auth import TokenInvalidError
 from automatch.errors.store import StoreError
 from automatch.store.database import Database
-from automatch.store.news import News, NewsQuery, read_news
+from automatch.store.matching.news import News, NewsQuery, read_news
 
 PAGE = 100
 """So many entries or matches are read at once; as many as that, and there may be more."""

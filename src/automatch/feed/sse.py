@@ -22,6 +22,6 @@ def encode_event(kind: str, data: dict[str, Any], *, event_id: int | None = None
     return "\n".join(lines) + "\n\n"
 
 
-def parse_last_event_id(value: str | None) -> int | None:
-    """Return the position in a `Last-Event-ID` header; None when there is no usable one."""
+def parse_position(value: str | None) -> int | None:
+    """Return a position as clients send it back; None when there is no usable one."""
     return int(value) if value and value.isascii() and value.isdigit() and len(value) < 19 else None

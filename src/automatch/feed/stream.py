@@ -28,7 +28,7 @@ from automatch.feed.reader import PAGE
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
-from automatch.store.news import News, NewsQuery
+from automatch.store.matching.news import News, NewsQuery
 
 if TYPE_CHECKING:
     from automatch.feed.live import LiveFeed
@@ -105,13 +105,18 @@ class FeedStream:
         "_read_at",
         "_sent",
         "_sent_new",
+        "_shows_new",
         "_subscriber",
         "_task",
         "_wire",
     )
 
-    def __init__(self, live: LiveFeed, claims: Claims, encode: Encode, *, ping: str) -> None:
+    def __init__(
+        self, live: LiveFeed, claims: Claims, encode: Encode, *, ping: str, shows_new: bool = True
+    ) -> None:
+        """Tell nothing yet; without *shows_new* `New` is neither told nor read."""
         self._live = live
+        self._shows_new = shows_new
         self._encode = encode
         self._ping = ping
         self._subscriber = Subscriber(claims, self.wake)
@@ -139,7 +144,9 @@ class FeedStream:
         self._opened = live.deliveries.open_page()
         live.notifier.add(self._subscriber, as_stream=True)
         self._read_at = datetime.now(UTC)
-        query = NewsQuery(claims, position=True, feed_after=after, jobs=True, unseen=True)
+        query = NewsQuery(
+            claims, position=True, feed_after=after, jobs=True, unseen=self._shows_new
+        )
         try:
             self._first = await live.reader.read(query)
         except BaseException:
@@ -149,16 +156,17 @@ class FeedStream:
         # A position beyond the newest comes from before the database was restored from a backup.
         self._position = newest if after is None else min(after, newest)
 
-    async def encode_ready(self) -> str:
-        """Return the first event."""
-        return "".join([text async for text in self._encode(_only(Ready(self._position)))])
+    async def encode_opening(self) -> str:
+        """Return the first event, and with it what is new where there is nothing else to tell."""
+        return "".join([text async for text in self._encode(self._opening())])
 
     def attach(self, wire: Wire) -> None:
         """Go on over the connection whose response has begun, from what has changed meanwhile."""
         self._wire = wire
         wire.on_lost = self.close
         self._live.pings.add(self)
-        self._begin_to_tell()
+        if self._is_woken or self._first is not None:
+            self._begin_to_tell()
 
     def close(self) -> None:
         """Forget the stream; more than once does no harm."""
@@ -221,6 +229,13 @@ class FeedStream:
         self._task = None
         self.close()
 
+    async def _opening(self) -> AsyncIterator[FeedEvent]:
+        yield Ready(self._position)
+        # Photos and cards are told one by one, to a client that takes them.
+        if self._first is not None and not (self._first.jobs or self._first.entries):
+            async for event in self._news():
+                yield event
+
     async def _news(self) -> AsyncIterator[FeedEvent]:
         claims, live = self._subscriber.claims, self._live
         assert claims.subject is not None
@@ -228,7 +243,7 @@ class FeedStream:
         news, self._first = self._first, None
         if news is None:
             self._is_woken = False
-            query = NewsQuery(claims, feed_after=self._position, jobs=True, unseen=True)
+            query = NewsQuery(claims, feed_after=self._position, jobs=True, unseen=self._shows_new)
             news = await live.reader.read(query)
             self._read_at = read_at
         # A number for each instead of some kilobytes, as long as the stream waits.
@@ -248,7 +263,7 @@ class FeedStream:
                 live.deliveries.note(claims.subject, entry.match_id, opened=self._opened)
                 live.notifier.note_delivery(entry.created_at, since=since)
         new = New(frozenset(news.unseen))
-        if hash(new) != self._sent_new:
+        if self._shows_new and hash(new) != self._sent_new:
             self._sent_new = hash(new)
             yield new
         elif is_bare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from starlette.types import Scope
@@ -15,6 +16,7 @@ def client_address(scope: Scope) -> str:
     return network_of(str((scope.get("client") or ("local", 0))[0]))
 
 
+@lru_cache(4096)
 def network_of(host: str) -> str:
     """Return an IPv4 address as it is, and the /64 network of an IPv6 address."""
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
@@ -40,8 +40,9 @@ from automatch.errors.upload import (
     HeadersTooLargeError,
 )
 from automatch.http.errors import REQUEST_INVALID, error_model, status_of
-from automatch.services.acts import Act
-from automatch.services.rate_limits import Limit
+from automatch.http.usual_request import UsualRoute
+from automatch.services.accounts.rate_limits import Limit
+from automatch.services.operators.acts import Act
 from automatch.settings import Settings
 
 _ATTRIBUTE = "__automatch_declaration__"
@@ -155,7 +156,7 @@ def declaration_of(route: BaseRoute) -> Declaration | None:
     return declaration
 
 
-class DeclaredRoute(APIRoute):
+class DeclaredRoute(UsualRoute):
     """A JSON route whose errors, as it declares them, are shown in OpenAPI."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:

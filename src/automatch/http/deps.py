@@ -27,22 +27,22 @@ from automatch.language.catalogue import COOKIE, read_accept_language
 from automatch.model.operators import Operator
 from automatch.model.people import Claims, Role
 from automatch.photos.store import PhotoStore
-from automatch.services.accounts import Accounts
-from automatch.services.admission import Admission
-from automatch.services.ai_requests import AiRequestLimiter
-from automatch.services.erasures import Erasures
-from automatch.services.figures import Figures
-from automatch.services.installation_checks import Finding
-from automatch.services.mailed_links import MailedLinks
-from automatch.services.match_generator import OnDemandWorker
-from automatch.services.memberships import Memberships
-from automatch.services.notifications import Notifications
-from automatch.services.photo_views import PhotoViews
-from automatch.services.photos import PhotoCheck, Uploads
-from automatch.services.rate_limits import RateLimits
-from automatch.services.reports import Reports
-from automatch.services.site_operator import SiteOperatorCache
-from automatch.services.thresholds import ThresholdFigures
+from automatch.services.accounts.accounts import Accounts
+from automatch.services.accounts.mailed_links import MailedLinks
+from automatch.services.accounts.notifications import Notifications
+from automatch.services.accounts.rate_limits import RateLimits
+from automatch.services.matching.match_generator import OnDemandWorker
+from automatch.services.matching.thresholds import ThresholdFigures
+from automatch.services.operation.figures import Figures
+from automatch.services.operation.installation_checks import Finding
+from automatch.services.operators.site_operator import SiteOperatorCache
+from automatch.services.people.memberships import Memberships
+from automatch.services.photos.admission import Admission
+from automatch.services.photos.ai_requests import AiRequestLimiter
+from automatch.services.photos.photo_views import PhotoViews
+from automatch.services.photos.photos import PhotoCheck, Uploads
+from automatch.services.protection.erasures import Erasures
+from automatch.services.protection.reports import Reports
 from automatch.settings import Settings
 from automatch.store.database import Database
 from automatch.store.replica import Reads

@@ -9,7 +9,8 @@ from automatch.feed import sse
 from automatch.feed.stream import FeedStream
 
 DETACH = "automatch.detach"
-"""The extension of ASGI by which our server gives a begun response its connection."""
+"""The extension of ASGI by which our server gives a begun response its connection, unless the
+client has left, and the mark of a head after whose first part that happens."""
 
 
 class EventStreamResponse(Response):
@@ -26,15 +27,17 @@ class EventStreamResponse(Response):
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and the first event."""
+        """Send the head and the first events."""
         del receive
         is_attached = False
         try:
-            opening = sse.OPENING + await self._stream.encode_ready()
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": opening.encode(), "more_body": True})
-            self._stream.attach(scope["extensions"][DETACH]())
-            is_attached = True
+            opening = (sse.OPENING + await self._stream.encode_opening()).encode()
+            head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            await send(head | {DETACH: True})
+            await send({"type": "http.response.body", "body": opening, "more_body": True})
+            if (wire := scope["extensions"][DETACH]()) is not None:
+                self._stream.attach(wire)
+                is_attached = True
         finally:
             if not is_attached:
                 self._stream.close()

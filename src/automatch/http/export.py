@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from starlette.responses import StreamingResponse
 
 from automatch.http.deps import Caller, Services
-from automatch.services.export import open_export
-from automatch.store import profiles
+from automatch.services.protection.export import open_export
+from automatch.store.people import profiles
 
 
 async def send_export(caller: Caller, services: Services) -> StreamingResponse:

@@ -12,10 +12,11 @@ from automatch.language.catalogue import ENGLISH, speaking
 from automatch.language.formats import as_day, as_minute
 from automatch.mail.message import MailKind, MailText, write_mail
 from automatch.settings.server import AuthSettings
-from automatch.store import accounts, cases, notifications
+from automatch.store.accounts import accounts, notifications
 from automatch.store.database import Connection
-from automatch.store.notices import load_site_operator
-from automatch.store.operators import list_impersonations
+from automatch.store.operators.notices import load_site_operator
+from automatch.store.operators.operators import list_impersonations
+from automatch.store.protection import cases
 
 _PATHS = {
     MailKind.RECOVERY: "/reset-password",

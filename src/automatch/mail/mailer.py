@@ -21,11 +21,11 @@ from automatch.mail.transport import MailTransport, SmtpTransport
 from automatch.settings import Settings
 from automatch.settings.server import AuthSettings
 from automatch.settings.server_address import find_server_url
-from automatch.store import mails
+from automatch.store.accounts import mails
+from automatch.store.accounts.mails import TakenMail
 from automatch.store.database import Database
-from automatch.store.mails import TakenMail
-from automatch.store.notices import load_site_operator
 from automatch.store.notify import listen
+from automatch.store.operators.notices import load_site_operator
 
 _LOOK_EVERY_S = 30.0
 """For mails that another server took and did not send, for those that are tried again, and where a

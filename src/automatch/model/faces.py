@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 
@@ -42,13 +42,27 @@ class FaceBox:
         """Return left, top, width and height for a URL."""
         return ",".join(f"{share:.4f}" for share in (self.left, self.top, self.width, self.height))
 
-    def overlap(self, other: FaceBox) -> float:
-        """Return the share that two boxes have in common of what they cover together, 0 to 1."""
-        across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
-        down = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
-        common = max(across, 0.0) * max(down, 0.0)
-        both = self.width * self.height + other.width * other.height - common
-        return common / both if both > 0 else 0.0
+
+class Rectangle(Protocol):
+    """A box in whatever unit."""
+
+    @property
+    def left(self) -> float: ...
+    @property
+    def top(self) -> float: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def height(self) -> float: ...
+
+
+def overlap(box: Rectangle, other: Rectangle) -> float:
+    """Return the share that two boxes have in common of what they cover together, 0 to 1."""
+    across = min(box.left + box.width, other.left + other.width) - max(box.left, other.left)
+    down = min(box.top + box.height, other.top + other.height) - max(box.top, other.top)
+    common = max(across, 0.0) * max(down, 0.0)
+    both = box.width * box.height + other.width * other.height - common
+    return common / both if both > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from automatch.errors.store import PhotoStorageError
 from automatch.photos.store import Part, PhotoStore
 from automatch.settings import Settings
 from automatch.store.database import translate_errors
-from automatch.store.erasures import find_erased
+from automatch.store.protection.erasures import find_erased
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

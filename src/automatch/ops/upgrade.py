@@ -39,7 +39,7 @@ from automatch.postgres.lockfile import LockFile
 from automatch.postgres.orphan_processes import end_orphans
 from automatch.postgres.os_user import CLEAN_ENVIRONMENT
 from automatch.postgres.postmaster import end, spawn
-from automatch.store import backups
+from automatch.store.installation import backups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import psycopg
 import structlog
 from psycopg import sql
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
+from automatch.postgres import erased_shards
 from automatch.sql.statements import load
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 class _Table:
     name: str
     is_large: bool
+    is_distributed: bool
+    """Whether its rows lie in shards on the machines of a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +97,32 @@ class ErasedData:
             due, is_complete = await self._due(conn, until)
             if not due and until == self._vacuumed_until:
                 return is_complete
+            is_seen = any(table.is_distributed for table in due) and not (
+                await erased_shards.are_unseen(conn)
+            )
             for table in due:
-                is_complete &= await self._rewrite(conn, table, until)
-            async with conn.cursor(row_factory=scalar_row) as cursor:
-                tables = await (await cursor.execute(_SQL["all_tables"])).fetchall()
-            for name in tables:
-                await _run(conn, "vacuum", name)
+                if table.is_distributed and is_seen:
+                    is_complete = False
+                else:
+                    is_complete &= await self._rewrite(conn, table, until)
+            tables = await _tables(conn, "all_tables")
+            for table in tables:
+                if not table.is_distributed:
+                    await _run(conn, "vacuum", table.name)
             await _switch_wal(conn)
+            sharded = [table.name for table in tables if table.is_distributed]
+            if sharded and not await erased_shards.finish(conn, sharded):
+                return False
             self._vacuumed_until = until
             if is_complete:
                 await conn.execute(_SQL["forget"], {"until": until})
         return is_complete
 
     async def _due(self, conn: Connection, until: int) -> tuple[list[_Table], bool]:
-        async with conn.cursor(row_factory=class_row(_Table)) as cursor:
-            await cursor.execute(_SQL["tables"], {"large_bytes": self._large_bytes})
-            tables = await cursor.fetchall()
+        tables = [
+            await self._measured(conn, table)
+            for table in await _tables(conn, "tables", large_bytes=self._large_bytes)
+        ]
         never = _Rewrite(-1, -math.inf)
         missing = [t for t in tables if self._rewrites.get(t.name, never).until < until]
         latest = time.monotonic() - _LARGE_EVERY_S
@@ -118,16 +131,32 @@ class ErasedData:
         ]
         return due, len(due) == len(missing)
 
+    async def _measured(self, conn: Connection, table: _Table) -> _Table:
+        if table.is_large or not table.is_distributed:
+            return table
+        size = await erased_shards.largest_shard(conn, table.name)
+        return replace(table, is_large=size > self._large_bytes)
+
     async def _rewrite(self, conn: Connection, table: _Table, until: int) -> bool:
         began = time.monotonic()
         try:
             await conn.execute(_SQL["bound_wait"])
-            await _run(conn, "rewrite", table.name)
+            if not table.is_distributed:
+                await _run(conn, "rewrite", table.name)
+            elif not await erased_shards.rewrite(conn, table.name):
+                log.info("shards are in use; rewriting them later", table=table.name)
+                return False
         except psycopg.errors.LockNotAvailable:
             log.info("table is in use; rewriting it later", table=table.name)
             return False
         self._rewrites[table.name] = _Rewrite(until, began)
         return True
+
+
+async def _tables(conn: Connection, statement: str, **parameters: Any) -> list[_Table]:
+    async with conn.cursor(row_factory=class_row(_Table)) as cursor:
+        await cursor.execute(_SQL[statement], parameters)
+        return await cursor.fetchall()
 
 
 async def _switch_wal(conn: Connection) -> None:

@@ -26,9 +26,9 @@ from automatch.push.keys import key_pair
 from automatch.settings import Settings
 from automatch.settings.secrets import Secrets
 from automatch.settings.server_address import find_server_url
-from automatch.store import notifications
+from automatch.store.accounts import notifications
+from automatch.store.accounts.notifications import Push
 from automatch.store.database import Database
-from automatch.store.notifications import Push
 
 _LOOK_EVERY_S = 10.0
 _BATCH = 50

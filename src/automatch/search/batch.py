@@ -16,10 +16,10 @@ from uuid import UUID
 
 from automatch.model.jobs import ClaimedJob
 from automatch.search.group import Group
-from automatch.store import search
 from automatch.store.database import Database
-from automatch.store.queue import Candidates
-from automatch.store.search import BYTES_BESIDE_EMBEDDING, SearchRequest
+from automatch.store.matching import search
+from automatch.store.matching.search import BYTES_BESIDE_EMBEDDING, SearchRequest
+from automatch.store.queue.queue import Candidates
 
 _MIN_JOBS = 4
 """Fewer jobs of one group are faster in SQL, one by one."""

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from automatch.search.candidates import Codes, Rows, select_candidates
-from automatch.store.search import Bytes, GroupDelta, GroupFaces, SearchRequest
+from automatch.store.matching.search import Bytes, GroupDelta, GroupFaces, SearchRequest
 
 _MAX_RECENT = 256
 """Up to this many new faces are read again each time; more are moved into the copy, which copies

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None,
         pattern=r"^https?://[^/\s]+/?$",
+        examples=["https://match.example.org"],
         description="Address of the server for people, if it is behind a proxy.",
     )
     trusted_proxies: str = Field(
@@ -373,7 +375,16 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as exc:
         first = exc.errors()[0]
         name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {first['msg']}.") from exc
+        raise SettingsError(f"{name}: {_explain(first)}.") from exc
+
+
+def _explain(error: ErrorDetails) -> str:
+    """Return what is wrong with a value; of a pattern, what fits it."""
+    if error["type"] != "string_pattern_mismatch":
+        return error["msg"]
+    field = _named_fields()["__".join(str(part) for part in error["loc"])]
+    example = field.examples[0] if field.examples else field.default
+    return f"should look like {example}" if example else "has a form of its own: docs/settings.md"
 
 
 def _with_files(variables: Mapping[str, str | None]) -> dict[str, str | None]:

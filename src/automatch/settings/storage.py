@@ -50,6 +50,7 @@ class BackupSettings(BucketSettings):
     to: str | None = Field(
         None,
         pattern=r"^(/.+|s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/.*)?)$",
+        examples=["/mnt/backups"],
         description="Folder, such as a mounted disk, or bucket (`s3://bucket/prefix`) for the "
         "backups of this installation alone; `automatch backup` needs no other.",
     )

@@ -25,6 +25,7 @@ from automatch.errors.request import InputInvalidError, RequestError
 from automatch.errors.store import (
     DatabaseUnavailableError,
     InstallationError,
+    MachineAwayError,
     PhotoStorageError,
     StorageFullError,
 )
@@ -59,6 +60,8 @@ _PROBE_TIMEOUT_S = 5.0
 _SKIP_CHECK_S = 0.1
 """A connection that answered within this time, and was not closed since, is not checked."""
 
+_MACHINE_AWAY = "08006"
+"""SQLSTATE of a server that does not reach another; psycopg's own errors have none."""
 _READ_ONLY = "25006"
 """SQLSTATE of a write on a standby, or on a primary that was told to take none."""
 
@@ -83,6 +86,7 @@ def translate_errors() -> Iterator[None]:
         InputInvalidError: a constraint of a table, or Postgres itself, refuses a value.
         StorageFullError: the disk of the server is full.
         DatabaseUnavailableError: the server does not answer, is too busy or cancelled the query.
+        MachineAwayError: the server answers, and another of its cluster does not.
     """
     try:
         yield
@@ -116,6 +120,8 @@ def _translate(exc: psycopg.Error) -> AutomatchError | None:
         return InputInvalidError(f"A value is not allowed: {rule}.")
     if state == "53100":
         return StorageFullError()
+    if state == _MACHINE_AWAY:
+        return MachineAwayError()
     # Connection errors, resources, operator intervention, deadlock, serialization, timeouts.
     lost = not state and isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
     if (

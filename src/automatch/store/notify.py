@@ -9,15 +9,17 @@ missed before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import psycopg
 import structlog
+from psycopg.rows import class_row
 
 from automatch.sql.statements import load
-from automatch.store.call import call_value
+from automatch.store.call import call_row, call_value
 from automatch.store.database import (
     Connection,
     count_cancellations,
@@ -34,6 +36,8 @@ _PROBE_S = 10.0
 _PROBE_TIMEOUT_S = 5.0
 _RECONNECT_S = 0.2
 _RECONNECT_MAX_S = 5.0
+
+_T = TypeVar("_T")
 
 Channel = Literal["jobs", "feed", "sessions", "mails"]
 
@@ -68,15 +72,32 @@ async def listen(
             delay = min(delay * 2, _RECONNECT_MAX_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a worker without work has seen."""
+
+    due_s: float | None
+    """Seconds until the next job can be claimed; None when none is scheduled."""
+    has_leader: bool
+    """Whether a worker leads the maintenance."""
+    schema_version: int
+    oldest_program: int
+    """The oldest schema whose programs work on this one."""
+    preparing_model: str | None
+    """The model with which stored photos are embedded, if one is prepared."""
+    is_registered: bool = True
+    """Whether this worker is the one that is notified."""
+
+
 class JobNotifier:
     """Notifies one idle worker of new jobs.
 
-    `register_idle` tells the database that somebody is idle here and has to be notified; while all
+    `await_turn` tells the database that somebody is idle here and has to be notified; while all
     workers are busy nothing is. Of several idle workers one is registered at a time, and the others
-    wait in line inside `register_idle`. After it the worker fetches once more, and only then waits:
-    what was queued before is found, and what is queued later notifies. `unregister_idle` comes
-    before the next fetch. None of these raises when the database is away: then nothing is notified,
-    and `wait` is a pause.
+    wait in line inside `await_turn`, for some time. After the wait it looks whether a job is due,
+    and only then the worker waits: what was queued before is seen, and what is queued later
+    notifies. `unregister_idle` comes before the next fetch. None of these raises when the database
+    is away: then nothing is notified, and `wait` is a pause.
     """
 
     def __init__(self, conninfo: str, *, name: str) -> None:
@@ -104,16 +125,16 @@ class JobNotifier:
                 self._outage.ended()
         return self._conn is not None
 
-    async def register_idle(self, wait_s: float, interruption: asyncio.Event) -> bool:
-        """Ask to be notified, and wait while another idle worker is registered.
+    async def await_turn(self, wait_s: float, interruption: asyncio.Event) -> Look | None:
+        """Ask to be notified, wait while another idle worker is registered, and look around.
 
         Returns:
-            False after *wait_s*, after an *interruption*, or on errors.
+            What was seen then, or after *wait_s*; None after an *interruption*, or on errors.
         """
         if not await self.connect():
-            return False
+            return None
         registering = asyncio.create_task(
-            self._call("register_idle", wait_s, wait=timedelta(seconds=wait_s))
+            self._look("await_turn", wait_s, wait=timedelta(seconds=wait_s))
         )
         interrupted = asyncio.create_task(interruption.wait())
         try:
@@ -125,11 +146,15 @@ class JobNotifier:
                 registering.cancel()
                 await asyncio.gather(registering, return_exceptions=True)
                 await self.unregister_idle()
-        return not registering.cancelled() and registering.result()
+        return None if registering.cancelled() else registering.result()
+
+    async def look(self) -> Look | None:
+        """Look around as the worker that is registered; None on errors, when it no longer is."""
+        return await self._look("look_around")
 
     async def unregister_idle(self) -> None:
-        """Undo `register_idle`. This also detects a dead connection."""
-        await self._call("unregister_idle")
+        """Undo `await_turn`. This also detects a dead connection."""
+        await self._ask(lambda conn: call_value(conn, "unregister_idle"))
 
     async def wait(self, seconds: float, interruption: asyncio.Event) -> bool:
         """Wait for a notification, for *interruption*, or for *seconds*; False after those."""
@@ -146,7 +171,7 @@ class JobNotifier:
         return True in ended or interruption.is_set()
 
     async def close(self) -> None:
-        """Close the connection, which also undoes `register_idle`."""
+        """Close the connection, which also undoes `await_turn`."""
         conn, self._conn = self._conn, None
         if conn is not None:
             await conn.close()
@@ -164,24 +189,32 @@ class JobNotifier:
             return True
         return False
 
-    async def _call(
+    async def _look(
         self,
-        function: Literal["register_idle", "unregister_idle"],
+        function: Literal["await_turn", "look_around"],
         takes_s: float = 0,
         **arguments: timedelta,
-    ) -> bool:
+    ) -> Look | None:
+        return await self._ask(
+            lambda conn: call_row(conn, function, class_row(Look), **arguments), takes_s
+        )
+
+    async def _ask(
+        self, ask: Callable[[Connection], Awaitable[_T]], takes_s: float = 0
+    ) -> _T | None:
         if self._conn is None:
-            return False
+            return None
         try:
             with deadline(self._conn, takes_s + _PROBE_TIMEOUT_S):
-                answer = bool(await call_value(self._conn, function, **arguments))
+                answer = await ask(self._conn)
             problem = "read-only" if is_read_only(self._conn) else None
         except psycopg.Error as exc:
-            answer, problem = False, type(exc).__name__
+            problem = type(exc).__name__
         if problem:
             log.warning("job notifier reconnects", error=problem)
             await self.close()
-        return answer and not problem
+            return None
+        return answer
 
 
 async def _connect(conninfo: str, statements: Iterable[str], name: str) -> Connection:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from automatch.vision.detect.photo_copies import (
     thumbnail,
 )
 from automatch.vision.detect.quality import check_quality, choose_face, measure
-from automatch.vision.detect.upright import find_upright, rotated
+from automatch.vision.detect.upright import find_upright, is_upright, rotated
 from automatch.vision.embed.similarity_transform import cut_chip
 from automatch.vision.results import DetectedFace, FaceExtraction, FaceResult, PhotoAnalysis
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The stages of one photo, in one thread; `FaceAnalyzer.extract` lists what they raise."""
+    """The stages of one photo; `FaceAnalyzer.extract` lists what they raise."""
 
     decoder: Decoder
     detector: Detector
@@ -71,9 +72,12 @@ class Pipeline:
                 exc.picture = self._picture(decoded, found, own)
             raise
         detected_at = time.perf_counter()
-        (embedding,) = self._embed(found.pixels, [aligned])
-        embedded_at = time.perf_counter()
-        kept, thumbnail = self._copies(found, own)
+        # One beside the other, on a second core if there is one: somebody may be waiting.
+        with ThreadPoolExecutor(1) as beside:
+            copies = beside.submit(self._copies, found, own)
+            (embedding,) = self._embed(found.pixels, [aligned])
+            embedded_at = time.perf_counter()
+            kept, thumbnail = copies.result()
         face = self._face(own, aligned, embedding)
         height, width = found.pixels.shape[:2]
         return FaceExtraction(
@@ -122,13 +126,19 @@ class Pipeline:
 
     def _find(self, decoded: npt.NDArray[np.uint8]) -> _FoundFaces:
         """Return the photo upright and every face in it, those in the background too."""
+        least_side = self.settings.min_face_side
+        # Of a large photo this search is made in any case, and mostly leaves nothing to search.
+        everybody = self.detector.find_all(decoded, least_side)
+        if is_upright(self.detector, everybody):
+            return _FoundFaces(decoded, turned=False, detections=everybody)
         quarter_turns, detections = find_upright(self.detector, decoded)
         pixels = rotated(decoded, quarter_turns)
         if detections:
             least = self.detector.min_confidence
             known = [face for face in detections if face.confidence >= least]
-            others = self.detector.find_all(pixels, self.settings.min_face_side)
-            more = without_known(others, known)
+            if quarter_turns:
+                everybody = self.detector.find_all(pixels, least_side)
+            more = without_known(everybody, known)
             # A closer look may be sure of what was only a guess.
             detections = surest_first([*without_known(detections, more), *more])
         return _FoundFaces(pixels, quarter_turns != 0, detections)

@@ -6,15 +6,14 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from functools import cache
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from jinja2 import Environment
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import Receive, Scope, Send
@@ -26,8 +25,9 @@ from automatch.errors.request import ForbiddenError, NotFoundError
 from automatch.errors.upload import BodyMalformedError
 from automatch.http.deps import Caller, CallerDep, Services, on_loop, services_of
 from automatch.http.errors import error_response, headers_of, status_of
+from automatch.http.usual_request import UsualRoute
 from automatch.model.matches import FeedOrder, Show, Sort
-from automatch.services.accounts import Session
+from automatch.services.accounts.accounts import Session
 from automatch.web.language import gettext as _
 from automatch.web.refusals import describe
 from automatch.web.session import CookieSession
@@ -75,6 +75,16 @@ def _read_order(show: Show = "all", sort: Sort = "newest") -> FeedOrder:
 
 OrderDep = Annotated[FeedOrder, Depends(on_loop(_read_order))]
 """Which matches an address asks for, and which first."""
+
+
+_ORDERS = {
+    (show, sort): FeedOrder(show, sort) for show in get_args(Show) for sort in get_args(Sort)
+}
+
+
+def usual_order(query: QueryParams) -> FeedOrder | None:
+    """Return which matches an address asks for; None where there is no such list."""
+    return _ORDERS.get((query.get("show", "all"), query.get("sort", "newest")))
 
 
 def _address_of(scope: Scope, page: Page) -> str:
@@ -213,7 +223,7 @@ def is_signed_in(request: Request) -> bool:
     return getattr(request.state, "claims", None) is not None
 
 
-class PageRoute(APIRoute):
+class PageRoute(UsualRoute):
     """A route that shows errors as pages, and redirects to sign-in where that is required."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -134,7 +134,10 @@ REFUSALS = {
     AnotherPersonError.code: Refusal(
         "photo_waiting",
         _("Being checked"),
-        _("This doesn't look like the person in your other photo, so nobody sees it yet."),
+        _(
+            "This doesn't look like the person in your first photo. Nobody sees it until we've "
+            "looked. If the first one was wrong, delete both and add this one again."
+        ),
     ),
     PhotoInReviewError.code: Refusal(
         "photo_waiting",

@@ -15,27 +15,20 @@ from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
 from automatch.http.errors import error_response
 from automatch.http.security_headers import POLICY_OF_FILES
-from automatch.web import (
+from automatch.web import app_shell_pages
+from automatch.web.accounts import (
     account_pages,
-    app_shell_pages,
-    challenge_pages,
-    data_pages,
-    feed_pages,
-    language_pages,
-    like_pages,
     mailed_link_pages,
-    match_pages,
-    membership_pages,
     notification_pages,
-    photo_pages,
-    privacy_pages,
-    profile_pages,
-    report_pages,
     sign_in_settings_pages,
     start_pages,
 )
 from automatch.web.console import PAGES as CONSOLE_PAGES
+from automatch.web.matching import feed_pages, like_pages, match_pages
 from automatch.web.pages import show_error
+from automatch.web.people import language_pages, membership_pages, profile_pages
+from automatch.web.photos import challenge_pages, photo_pages
+from automatch.web.protection import data_pages, privacy_pages, report_pages
 from automatch.web.templating import STATIC_FOLDER, static_version
 
 

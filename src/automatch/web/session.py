@@ -22,7 +22,7 @@ from automatch.http.middleware.authentication import Identity
 from automatch.http.origins import comes_from_us
 from automatch.language.catalogue import COOKIE as LANGUAGE_COOKIE
 from automatch.model.people import Claims
-from automatch.services.accounts import Session
+from automatch.services.accounts.accounts import Session
 from automatch.settings import Settings
 
 _ACCESS = "automatch_access"

@@ -56,7 +56,7 @@ class Done:
         return {
             PersonAct.LIKED: _("Liked. They'll only know if they like you, too."),
             PersonAct.BOTH_LIKE: _("You like each other!"),
-            PersonAct.UNLIKED: _("You don't like them any more."),
+            PersonAct.UNLIKED: _("Like taken back."),
             PersonAct.DISMISSED: _("Not a look-alike. You won't see each other."),
             PersonAct.BLOCKED: _("Blocked. They aren't told."),
             PersonAct.REPORTED: _("Reported. We'll look at it, and you won't see each other."),

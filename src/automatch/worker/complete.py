@@ -4,7 +4,8 @@ The embeddings are committed before the search, so that of two people who upload
 the later search finds the other. Jobs that search the same group are searched together in memory.
 The other searches, the matches, both feeds and the new status of every job are the second commit,
 which also claims the next batch. A batch that cannot be written is halved until the job that causes
-the error is found. An infrastructure error halves nothing: it is retried until the leases expire.
+the error is found. An infrastructure error halves nothing: it is retried until the leases expire,
+unless a machine of a cluster is away: jobs of schools on other machines are completed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors.store import InstallationError, StoreError
+from automatch.errors.store import InstallationError, MachineAwayError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
-from automatch.store import faces, queue
 from automatch.store.database import Database
-from automatch.store.queue import (
+from automatch.store.photos import faces
+from automatch.store.queue import queue
+from automatch.store.queue.queue import (
     BatchCompletion,
     ClaimRequest,
     CompletionResult,
@@ -101,7 +103,7 @@ class JobCompleter:
         """Search for *jobs* and complete them, write *failures*, and claim the next batch."""
         failures = list(failures)
         completion = BatchCompletion(
-            jobs, failures, claim, release_delay_s=self._settings.backoff_s
+            jobs, failures, claim, release_delay_s=self._release_delay_s(failures)
         )
         result = await self._retry_outages(lambda: self._search_and_complete(completion))
         matches: dict[UUID, int | None] = {}
@@ -110,7 +112,8 @@ class JobCompleter:
                 raise result
             matches, errors = await self._write_or_halve(list(jobs), self._complete)
             failures += [classify_failure(job, exc) for job, exc in errors]
-            rest = replace(completion, jobs=(), failures=failures)
+            delay_s = self._release_delay_s(failures)
+            rest = replace(completion, jobs=(), failures=failures, release_delay_s=delay_s)
             result = await self._retry_outages(
                 lambda: queue.complete_batch(self._db, rest, self._settings)
             )
@@ -124,6 +127,11 @@ class JobCompleter:
         self._fetcher.register_leases(result.claimed)
         await self._fetcher.record_success(job_completed=bool(matches or result.matches))
         return result.claimed
+
+    def _release_delay_s(self, failures: Sequence[JobFailure]) -> float:
+        if any(isinstance(failure.error, MachineAwayError) for failure in failures):
+            return self._settings.outage_pause_max_s
+        return self._settings.backoff_s
 
     async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> None:
         """Release jobs that were not started; this costs them no attempt.
@@ -199,6 +207,8 @@ class JobCompleter:
         while True:
             try:
                 return await write()
+            except MachineAwayError as exc:
+                return exc
             except INFRASTRUCTURE_ERRORS as exc:
                 # Another worker may be the right one for this database: it is to have the jobs.
                 is_ours = isinstance(exc, InstallationError)

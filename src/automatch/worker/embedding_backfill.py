@@ -18,8 +18,8 @@ import structlog
 from automatch.errors.job import JobError, PhotoMissingError
 from automatch.errors.photo import PhotoRejectedError
 from automatch.errors.upload import UploadError
-from automatch.store import model_changes
-from automatch.store.model_changes import PhotoEmbedding, PhotoRefusal, PhotoToEmbed
+from automatch.store.matching import model_changes
+from automatch.store.matching.model_changes import PhotoEmbedding, PhotoRefusal, PhotoToEmbed
 from automatch.store.outage_log import OutageLog
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _PAUSE_S = 0.2
 """Pause while there are no photos to claim."""
 _MAX_WAIT_S = 1.0
 """How long pending uploads may keep the backfill waiting."""
-_IDLE_SWEEPS = 4
+_IDLE_SWEEPS = 6
 """Between two looks for a model that is being prepared, in units of `sweep_s`."""
 _PHOTOS_PER_SLOT = 4
 """Photos claimed at once per photo analyzed at a time, so that not each one costs a commit."""
@@ -50,7 +50,7 @@ class EmbeddingBackfill:
         """Embed photos whenever there are some, until cancelled."""
         outage = OutageLog("embedding backfill failed", end="embedding backfill works again")
         while True:
-            pause = _IDLE_SWEEPS * self._context.settings.sweep_s
+            pause: float | None = None
             try:
                 async with self._context.db.connection() as conn:
                     model = await model_changes.read_preparing_model(conn)
@@ -60,7 +60,13 @@ class EmbeddingBackfill:
             except Exception as exc:
                 # Uploads go on whatever ails the stored photos.
                 outage.failed(type(exc).__name__, level=logging.ERROR, exc_info=True)
-            await asyncio.sleep(pause)
+            if pause is not None:
+                await asyncio.sleep(pause)
+                continue
+            await self._context.lookout.wait(
+                _IDLE_SWEEPS * self._context.settings.sweep_s,
+                lambda look: look.preparing_model is not None,
+            )
 
     async def _embed_next(self, model: str) -> bool:
         """Embed the next photos; return False when there are none to claim now."""

@@ -19,7 +19,7 @@ from automatch.errors.store import (
     StorageFullError,
 )
 from automatch.model.jobs import ClaimedJob
-from automatch.store.queue import FailureAction, JobFailure
+from automatch.store.queue.queue import FailureAction, JobFailure
 
 INFRASTRUCTURE_ERRORS = (
     DatabaseUnavailableError,

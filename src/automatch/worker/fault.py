@@ -9,8 +9,8 @@ import structlog
 
 from automatch.errors import AutomatchError
 from automatch.errors.store import DatabaseUnavailableError, StoreError
-from automatch.store import queue
 from automatch.store.database import Database, describe_error
+from automatch.store.queue import queue
 
 _FORGET_S = 180.0
 """A fault that was not met for this long is no longer told; `automatch doctor` waits as long."""

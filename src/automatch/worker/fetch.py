@@ -23,12 +23,13 @@ from automatch.errors import AutomatchError
 from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
 from automatch.store.database import Database
-from automatch.store.notify import JobNotifier
-from automatch.store.queue import ClaimRequest
+from automatch.store.notify import JobNotifier, Look
+from automatch.store.queue import queue
+from automatch.store.queue.queue import ClaimRequest
 from automatch.worker.fault import WorkerFault
 from automatch.worker.leases import Leases
+from automatch.worker.lookout import Lookout
 from automatch.worker.observer import JobObserver
 
 _FULL_CLAIM_S = 1.0
@@ -36,9 +37,12 @@ _FULL_CLAIM_S = 1.0
 _POLL_MIN_S = 0.02
 _POLL_MAX_S = 0.25
 """Shortest and longest pause while a job is due that this worker may not claim."""
-_TURN_MAX_S = 15.0
-_TURN_POLLS = 3
-"""How long an idle worker waits in line between two claims, in units of `poll_s`."""
+_TURN_MAX_S = 27.0
+_TURN_POLLS = 6
+"""How long an idle worker waits in line between two looks: so many `poll_s`, and never longer than
+this, because the snapshot of the wait keeps vacuum from removing dead rows."""
+_TURN_SPREAD = 0.7
+"""The shortest such wait as a share of the longest: workers that start together drift apart."""
 _POLL_WITHOUT_NOTIFY_S = 1.0
 """Longest pause while no notification can arrive."""
 _INITIAL_JOB_S = 0.05
@@ -59,9 +63,11 @@ class JobFetcher:
         settings: WorkerSettings,
         *,
         observer: JobObserver,
+        lookout: Lookout,
     ) -> None:
         self._db = db
         self._observer = observer
+        self._lookout = lookout
         self._notifier = notifier
         self._leases = leases
         self._worker_id = worker_id
@@ -179,19 +185,23 @@ class JobFetcher:
         if self.is_closed:
             return []
         turn_s = min(_TURN_POLLS * self._settings.poll_s, _TURN_MAX_S)
-        is_idle = await self._notifier.register_idle(turn_s, self._woken)
+        turn_s *= random.uniform(_TURN_SPREAD, 1)  # noqa: S311  spreads workers, keeps no secret
+        look = self._note(await self._notifier.await_turn(turn_s, self._woken))
+        is_idle = look is not None and look.is_registered
         if not is_idle and self._notifier.is_connected:
-            # Whoever is registered may be frozen.
-            return (await self._claim())[0]
+            # Whoever is registered may be frozen; and a job may have woken this worker.
+            return (await self._claim())[0] if look is None or self._is_due(look) else []
         unregistering = None
         try:
-            batch, due_s = await self._claim()
+            batch, due_s = await self._claim_if_due(look)
             while not batch:
                 pause_s = self._pause(due_s, is_idle=is_idle)
                 is_woken = await self._notifier.wait(pause_s, self._woken)
                 if is_idle and not is_woken and (due_s is None or due_s > 0):
                     # Its place is left to another worker only when there is a job for one.
-                    batch, due_s = await self._claim()
+                    look = self._note(await self._notifier.look())
+                    is_idle = look is not None
+                    batch, due_s = await self._claim_if_due(look)
                     continue
                 # At the same time, on two connections: a job queued meanwhile notifies once more.
                 if is_idle:
@@ -204,6 +214,20 @@ class JobFetcher:
             elif is_idle:
                 await self._notifier.unregister_idle()
         return batch
+
+    def _note(self, look: Look | None) -> Look | None:
+        if look is not None:
+            self._lookout.note(look)
+        return look
+
+    def _is_due(self, look: Look) -> bool:
+        # Only a claim shows that a fault is over.
+        return bool(self.fault) or (look.due_s is not None and look.due_s <= 0)
+
+    async def _claim_if_due(self, look: Look | None) -> tuple[list[ClaimedJob], float | None]:
+        if look is None or self._is_due(look):
+            return await self._claim()
+        return [], look.due_s
 
     async def _claim(self) -> tuple[list[ClaimedJob], float | None]:
         """Claim; return also the seconds until a waiting job is due, None when there is none."""

@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -21,8 +23,8 @@ from automatch.errors.store import InstallationError
 from automatch.model.jobs import ClaimedJob
 from automatch.settings.database import PoolSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import queue
 from automatch.store.database import Database
+from automatch.store.queue import queue
 
 _MAX_HOLD_TIMEOUTS = 5
 """A job is renewed for this many times `job_timeout_s`: its batch waits, runs and is completed."""
@@ -93,10 +95,15 @@ class Leases:
             try:
                 await asyncio.shield(running)
             finally:
-                if not running.done():
-                    heartbeat_loop, stop = await started
-                    heartbeat_loop.call_soon_threadsafe(stop.set)
-                    await asyncio.wait({running})
+                begun: set[asyncio.Future[Any]] = {started, running}
+                await asyncio.wait(begun, return_when=asyncio.FIRST_COMPLETED)
+                if started.done():
+                    heartbeat_loop, stop = started.result()
+                    # The loop of a thread that has ended is closed.
+                    with suppress(RuntimeError):
+                        heartbeat_loop.call_soon_threadsafe(stop.set)
+                # Whoever cancelled this is not told what the thread raises on its way out.
+                await asyncio.gather(running, return_exceptions=True)
 
     async def _renew_until(self, stop: asyncio.Event, loop: asyncio.AbstractEventLoop) -> None:
         pool = PoolSettings(

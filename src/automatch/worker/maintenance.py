@@ -21,23 +21,16 @@ from automatch.ops.backup.erasures import ErasureCopy
 from automatch.photos.store import ListedPhoto, PhotoStore
 from automatch.settings.storage import RetentionSettings
 from automatch.settings.worker import WorkerSettings
-from automatch.store import (
-    duplicates,
-    erasures,
-    faces,
-    history,
-    model_changes,
-    notifications,
-    queue,
-    rate_limits,
-    retention,
-    scales,
-    schools,
-    search,
-    thresholds,
-)
+from automatch.store.accounts import notifications, rate_limits
 from automatch.store.database import Connection, Database
-from automatch.store.erasure_log import ErasureLog
+from automatch.store.matching import model_changes, scales, search, thresholds
+from automatch.store.operation import history
+from automatch.store.people import schools
+from automatch.store.photos import faces
+from automatch.store.protection import duplicates, erasures, retention
+from automatch.store.protection.erasure_log import ErasureLog
+from automatch.store.queue import queue
+from automatch.worker.lookout import Lookout
 from automatch.worker.scheduled_backup import ScheduledBackup
 
 _ERASE_EVERY_S = 5.0
@@ -98,8 +91,11 @@ class MaintenanceRunner:
         self._leading = asyncio.Event()
         self._may_lead = False
 
-    async def run(self) -> None:
-        """Run every task at its interval while this worker leads, until cancelled."""
+    async def run(self, lookout: Lookout | None = None) -> None:
+        """Run every task at its interval while this worker leads, until cancelled.
+
+        *lookout* tells when no worker does.
+        """
         often, rarely = self._worker.sweep_s, _CLEAN_EVERY_S
         tasks: list[tuple[Callable[[], Awaitable[object]], float]] = [
             (self.enqueue_reruns, often),
@@ -124,11 +120,11 @@ class MaintenanceRunner:
         ]
         repeated = {task.__name__: self._repeat(task, every_s) for task, every_s in tasks}
         try:
-            await run_together(lead_maintenance=self._lead(), **repeated)
+            await run_together(lead_maintenance=self._lead(lookout or Lookout()), **repeated)
         finally:
             await self._step_down()
 
-    async def _lead(self) -> None:
+    async def _lead(self, lookout: Lookout) -> None:
         lease_s = _LEAD_SWEEPS * self._worker.sweep_s
         while True:
             # Before it is answered: the answer may be lost when this is cancelled.
@@ -144,9 +140,11 @@ class MaintenanceRunner:
             self._may_lead = leads
             if leads:
                 self._leading.set()
+                await asyncio.sleep(self._worker.sweep_s)
             else:
                 self._leading.clear()
-            await asyncio.sleep(self._worker.sweep_s * (1 if leads else _IDLE_SWEEPS))
+                longest_s = _IDLE_SWEEPS * self._worker.sweep_s
+                await lookout.wait(longest_s, lambda look: not look.has_leader)
 
     async def _step_down(self) -> None:
         if self._may_lead:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from automatch.errors import AutomatchError
 from automatch.model.jobs import ClaimedJob
-from automatch.store.queue import JobFailure
+from automatch.store.queue.queue import JobFailure
 from automatch.telemetry.metrics import WorkerMetrics, bucket_of_group
 from automatch.telemetry.traces import Span, Traces, job_key
 

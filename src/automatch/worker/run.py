@@ -16,19 +16,20 @@ from uuid import UUID
 import structlog
 
 from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
-from automatch.errors.store import StoreError
+from automatch.errors.store import MachineAwayError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
 from automatch.settings.worker import WorkerSettings
 from automatch.store.database import Database
-from automatch.store.queue import JobEmbedding, JobFailure
+from automatch.store.queue.queue import JobEmbedding, JobFailure
 from automatch.vision import FaceAnalyzer
 from automatch.vision.decode.upload_check import is_costly
 from automatch.worker.complete import JobCompleter
 from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
+from automatch.worker.lookout import Lookout
 from automatch.worker.observer import JobObserver
 
 _SLOW_PHOTO_S = 0.5
@@ -100,6 +101,7 @@ class WorkerContext:
     backfill_concurrency: int = 0
     """Stored photos analyzed at a time for a new model; 0 where the analyzer has one model only."""
     observer: JobObserver = field(default_factory=JobObserver)
+    lookout: Lookout = field(default_factory=Lookout)
 
 
 class BatchRunner:
@@ -230,7 +232,13 @@ class BatchRunner:
         """Complete jobs; return the next batch, or none after a fault of the machine."""
         stored, not_stored = await self._completer.store_embeddings(embeddings)
         failures += not_stored
-        faults = [f.error for f in failures if isinstance(f.error, INFRASTRUCTURE_ERRORS)]
+        faults = [
+            failure.error
+            for failure in failures
+            if isinstance(failure.error, INFRASTRUCTURE_ERRORS)
+            # There are jobs of schools on other machines.
+            and not isinstance(failure.error, MachineAwayError)
+        ]
         may_claim = not faults and self._may_claim(running)
         claimed = await self._completer.complete(
             ready + stored, failures, claim=self._fetcher.next_claim() if may_claim else None

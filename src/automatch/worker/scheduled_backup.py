@@ -9,8 +9,8 @@ from asyncio.subprocess import DEVNULL
 import structlog
 
 from automatch.settings import Settings
-from automatch.store import backups
 from automatch.store.database import Database
+from automatch.store.installation import backups
 from automatch.worker.on_demand import command_environment
 
 log = structlog.get_logger(__name__)

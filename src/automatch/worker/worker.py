@@ -17,10 +17,10 @@ from automatch.errors.store import (
     StoreError,
 )
 from automatch.model.jobs import ClaimedJob
-from automatch.store import queue
-from automatch.store.metrics import is_up
+from automatch.store.installation.schema_version import check_schema, is_known
 from automatch.store.notify import JobNotifier
-from automatch.store.schema_version import check_schema
+from automatch.store.operation.metrics import is_up
+from automatch.store.queue import queue
 from automatch.telemetry.metrics import DATABASE_UP, gauge, pool_families
 from automatch.worker.embedding_backfill import EmbeddingBackfill
 from automatch.worker.fetch import JobFetcher
@@ -45,7 +45,13 @@ class Worker:
         self._notifier = JobNotifier(db.direct, name="automatch-worker-listen")
         self._leases = Leases(db.conninfo, settings, self._cancel_job, self._on_fault)
         self._fetcher = JobFetcher(
-            db, self._notifier, self._leases, self.id, settings, observer=context.observer
+            db,
+            self._notifier,
+            self._leases,
+            self.id,
+            settings,
+            observer=context.observer,
+            lookout=context.lookout,
         )
         lock = SharedExclusiveLock()
         self._runners = [
@@ -116,7 +122,7 @@ class Worker:
 
         try:
             start("heartbeat", self._leases.run_heartbeat())
-            start("maintenance", self._maintenance.run())
+            start("maintenance", self._maintenance.run(self._context.lookout))
             if self._context.backfill_concurrency:
                 start("embedding backfill", EmbeddingBackfill(self._context).run())
             runners = [
@@ -141,7 +147,9 @@ class Worker:
     async def _watch_schema(self) -> None:
         """Raise once a migration has left this version behind; its jobs are for newer workers."""
         while True:
-            await asyncio.sleep(_SCHEMA_S)
+            await self._context.lookout.wait(
+                _SCHEMA_S, lambda look: not is_known(look.schema_version, look.oldest_program)
+            )
             with contextlib.suppress(DatabaseUnavailableError):
                 async with self._context.db.connection() as conn:
                     await check_schema(conn)
@@ -172,16 +180,18 @@ class Worker:
         finishing.cancel()
 
     async def _release_jobs(self) -> list[ClaimedJob]:
-        """Release the jobs that are held; return them, or none where that fails."""
+        """Release all jobs of this worker; return those it knew of, or none where that fails.
+
+        A claim may have been committed while its runner was cancelled: nobody here knows its jobs.
+        """
         held = self._leases.held()
-        if not held:
-            return []
         try:
             async with self._context.db.connection() as conn:
-                count = await queue.release_jobs(conn, held)
+                count = await queue.release_jobs_of(conn, self.id)
         except StoreError as exc:
             log.warning("jobs not released; their leases will expire", code=exc.code)
             return []
         self._leases.drop(held)
-        log.info("jobs released", count=count)
+        if count:
+            log.info("jobs released", count=count)
         return held

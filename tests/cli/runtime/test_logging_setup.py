@@ -19,10 +19,11 @@ from automatch.settings import Settings
 def logging_of_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    of_tests = structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**of_tests)
 
 
 class Disk(io.StringIO):

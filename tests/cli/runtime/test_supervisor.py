@@ -40,6 +40,24 @@ async def test_worker_without_signs_of_life_is_killed(
     ]
 
 
+async def test_worker_that_is_about_to_start_is_stopped_in_order(
+    settings: Settings, cluster: TestCluster, database: Database
+) -> None:
+    write_secrets(settings.home, cluster.secrets)
+    mark_folder(database.owner, settings.home / "photos")
+
+    with capture_logs() as logs:
+        async with WorkerSupervisor(settings, Shutdown()) as workers, asyncio.timeout(120):
+            supervising = asyncio.create_task(workers.supervise())
+            while workers._process is None:
+                await asyncio.sleep(0)
+            process = workers._process
+            supervising.cancel()
+            await asyncio.wait({supervising})
+
+    assert (process.returncode, logs) == (0, [])
+
+
 async def test_silence_is_counted_from_the_last_sign_and_ends_with_the_worker() -> None:
     signs = asyncio.StreamReader()
     signs.feed_data(b".")

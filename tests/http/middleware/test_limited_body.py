@@ -133,7 +133,7 @@ async def test_small_body_without_a_length_is_counted(server: System) -> None:
 async def test_body_that_stands_still_is_given_up(
     settings: Settings, cluster: TestCluster, database: Database, subtests: pytest.Subtests
 ) -> None:
-    hasty = settings.model_copy(update={"upload": UploadSettings(stall_timeout_s=1)})
+    hasty = settings.model_copy(update={"upload": UploadSettings(stall_timeout_s=0.5)})
     async with running_server(hasty, cluster.secrets, database) as system:
         person = await system.join()
         before = traces(system)

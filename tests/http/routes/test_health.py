@@ -6,7 +6,8 @@ import pytest
 
 from automatch.feed.notifier import FeedNotifier
 from automatch.settings import Settings
-from automatch.store.schema_version import SCHEMA
+from automatch.settings.database import PoolSettings
+from automatch.store.installation.schema_version import SCHEMA
 from tests.http.routes.test_faces import away
 from tests.http.test_errors import check
 from tests.support.build import set_schema_version
@@ -39,13 +40,15 @@ async def test_server_whose_feeds_fail_lives_and_is_not_ready(
 
 
 async def test_server_lives_and_is_not_ready_while_the_database_is_away(
-    server: System, cluster: TestCluster, database: Database
+    settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    assert (await server.client.get("/readyz")).json() == {"status": "ready"}
+    impatient = settings.model_copy(update={"pool": PoolSettings(timeout_s=0.5)})
+    async with running_server(impatient, cluster.secrets, database) as server:
+        assert (await server.client.get("/readyz")).json() == {"status": "ready"}
 
-    async with away(cluster, database):
-        check(await server.client.get("/readyz"), 503, "db_unavailable")
-        assert (await server.client.get("/healthz")).json() == {"status": "ok"}
+        async with away(cluster, database):
+            check(await server.client.get("/readyz"), 503, "db_unavailable")
+            assert (await server.client.get("/healthz")).json() == {"status": "ok"}
 
 
 async def test_server_is_ready_on_the_next_schema_and_not_once_one_has_left_it_behind(

@@ -12,8 +12,8 @@ from tests.http.routes.test_match_changes import send
 from tests.http.routes.test_matches import read
 from tests.support.matches import add_own_face, match_faces
 from tests.support.system import Person, System
+from tests.web.protection.test_report_pages import sign_in
 from tests.web.test_pages import browser, text_of
-from tests.web.test_report_pages import sign_in
 
 pytestmark = pytest.mark.anyio
 

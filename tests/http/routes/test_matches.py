@@ -175,7 +175,7 @@ async def test_server_that_stops_ends_its_streams(
     settings: Settings, cluster: TestCluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # For as long a server would wait for a stream that does not end.
-    monkeypatch.setattr("automatch.cli.runtime.http_server._GRACE_S", 600)
+    monkeypatch.setattr("automatch.cli.runtime.serving.http_server._GRACE_S", 600)
     async with AsyncExitStack() as stack:
         async with running_server(settings, cluster.secrets, database) as system:
             her = await system.join()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from automatch.cli.runtime.sockets import WORKER_PORT, open_metrics_socket
+from automatch.cli.runtime.serving.sockets import WORKER_PORT, open_metrics_socket
 from automatch.settings import Settings
 from automatch.settings.telemetry import MetricsSettings
 from tests.http.routes.test_faces import away

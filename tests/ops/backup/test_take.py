@@ -18,7 +18,7 @@ from automatch.ops.backup.keys import Identities, new_key
 from automatch.ops.backup.manifest import PHOTOS
 from automatch.ops.backup.place import MANIFEST, FolderPlace
 from automatch.postgres import client_programs
-from automatch.store import backups
+from automatch.store.installation import backups
 from tests.ops.backup.conftest import Installation
 
 pytestmark = pytest.mark.anyio

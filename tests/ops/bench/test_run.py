@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from automatch.ops.bench import load, run
+from automatch.ops.bench.installation import temporary_folder
 from tests.support.command import call_command
+from tests.support.homes import StoredHome
 
 
-def test_short_benchmark_tells_sane_figures_and_leaves_nothing(tmp_path: Path) -> None:
+def test_short_benchmark_tells_sane_figures_and_leaves_nothing(
+    tmp_path: Path, migrated_home: StoredHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def started_before(beside: Path) -> AsyncIterator[Path]:
+        async with temporary_folder(beside) as home:
+            yield migrated_home.copy_to(home)
+
+    monkeypatch.setattr(run, "temporary_folder", started_before)
+    # Large ones take a second each to draw and to see.
+    monkeypatch.setattr(run, "_FACES", 2)
+    monkeypatch.setattr(load, "SIDE", 640)
     home = tmp_path / "real"
 
     # The real database is left alone: this one could not even be reached.
     done = call_command(
         home,
-        *("bench", "--minutes", "0.1", "--json"),
+        *("bench", "--minutes", "0.05", "--json"),
         DATABASE_URL="postgresql://owner:secret@nowhere.invalid/automatch",
     )
 

@@ -18,12 +18,18 @@ from automatch.errors.store import PhotoStorageError
 from automatch.ops.doctor import machine
 from automatch.ops.doctor.check import Health
 from automatch.postgres.lockfile import LockFile
-from automatch.services.photos import PhotoCheck
+from automatch.services.photos.photos import PhotoCheck
 from automatch.settings.secrets import secrets_file
-from automatch.store.servers import report_server
+from automatch.store.operation.servers import report_server
 from tests.support.doctor import Installation, write_secrets
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def installation(served_installation: Installation) -> Installation:
+    """Give one with a server, which makes its keys and its folder of photos."""
+    return served_installation
 
 
 async def test_readable_secrets_are_repaired(installation: Installation) -> None:

@@ -81,7 +81,7 @@ async def test_job_of_a_dead_worker_is_released(installation: Installation) -> N
 
 async def test_failed_jobs_are_reported_by_code_and_retried(installation: Installation) -> None:
     with connect(installation.owner) as conn:
-        for code in ("no_face", "job_crashed"):
+        for code in ("no_face", "another_person", "job_crashed"):
             a_job(conn, a_face(conn, a_profile(conn)))
             job, token = claim(conn)
             assert fail(conn, job, token, code)
@@ -91,6 +91,8 @@ async def test_failed_jobs_are_reported_by_code_and_retried(installation: Instal
     assert "job_crashed (1)" in found.message
     assert "no_face" not in found.message
 
-    assert (await installation.repair("queue.failed")).health is Health.OK
+    repaired = await installation.repair("queue.failed")
+    assert repaired.health is Health.OK
+    assert "could not be used: 1;" in repaired.message, "one waits for a decision"
     rows = await installation.run("select status, error_code from match_jobs order by created_at")
-    assert rows == [("failed", "no_face"), ("pending", None)]
+    assert rows == [("failed", "no_face"), ("failed", "another_person"), ("pending", None)]

@@ -18,6 +18,13 @@ from tests.support.system import System, running_worker
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def installation(served_installation: Installation) -> Installation:
+    """Give one with a server, which makes its keys and its folder of photos."""
+    return served_installation
+
+
 _CALL = "select net.http_post(url := '{}', headers := jsonb_build_object('a', {}))"
 
 
@@ -30,7 +37,7 @@ async def test_healthy_system_passes(
         found = await installation.check_all()
 
     # `automatch up` creates the schedule, which has not run yet. The Postgres of the tests is not
-    # durable; that of a real installation passes in tests/cli/commands/test_doctor.py.
+    # durable; that of a real installation passes in tests/cli/commands/installation/test_up.py.
     # Nobody has said yet who runs it, nor where its backups are.
     operator = {f"operator.{name}" for name in ("contact", "owner", "schools", "texts")}
     assert problems(found).keys() <= operator | {

@@ -83,7 +83,7 @@ async def _as_if_pg_cron_were_installed(installation: Installation) -> None:
 async def test_without_pg_cron_the_checks_are_skipped(installation: Installation) -> None:
     await installation.run("drop schema if exists cron cascade")
     await installation.run("drop schema if exists net cascade")
-    found = await installation.check_all()
+    found = await installation.check_all("schedule.")
 
     for name in _NAMES:
         assert found[name].health is Health.SKIPPED
@@ -95,7 +95,7 @@ async def test_correct_schedule_passes(scheduled: Installation) -> None:
         await _schedule(scheduled, command=_command(url + _PATH))
         await _ran(scheduled, seconds_ago=20)
         await scheduled.run("insert into net._http_response (status_code) values (200)")
-        found = await scheduled.check_all()
+        found = await scheduled.check_all("schedule.")
 
     assert {name: found[name].health for name in _NAMES} == dict.fromkeys(_NAMES, Health.OK)
 

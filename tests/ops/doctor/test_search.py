@@ -70,15 +70,3 @@ async def test_large_group_without_an_index_is_a_warning(installation: Installat
         a_face(conn, a_profile(conn), unit(1))
 
     assert (await installation.check("search.groups")).fix == "automatch tune --build"
-
-
-async def test_large_group_in_a_cluster_needs_no_index(installation: Installation) -> None:
-    await installation.run("update automatch.search_settings set index_from = 1, index_until = 1")
-    await installation.run(
-        "create or replace function automatch.is_distributed(p_table text default '')"
-        " returns boolean language sql as 'select true'"
-    )
-    with connect(installation.owner) as conn:
-        a_face(conn, a_profile(conn), unit(1))
-
-    assert (await installation.check("search.groups")).health is Health.OK

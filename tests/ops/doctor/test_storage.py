@@ -23,6 +23,12 @@ from tests.support.doctor import Installation
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def installation(served_installation: Installation) -> Installation:
+    """Give one with a server, which makes its keys and its folder of photos."""
+    return served_installation
+
+
 async def test_existing_bucket_passes_and_missing_one_fails(
     installation: Installation, bucket: PhotoSettings
 ) -> None:

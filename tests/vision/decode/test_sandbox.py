@@ -108,7 +108,7 @@ def test_cpu_is_allowed_to_each_photo_anew(make: Callable[..., Decoder]) -> None
     child = decoder.child_pid
     assert child
 
-    while _cpu_ticks(child) < 2.5 * os.sysconf("SC_CLK_TCK"):
+    while _cpu_ticks(child) < 2.2 * os.sysconf("SC_CLK_TCK"):
         decoder.decode(_GOOD)
 
     assert decoder.child_pid == child
@@ -117,10 +117,14 @@ def test_cpu_is_allowed_to_each_photo_anew(make: Callable[..., Decoder]) -> None
 def test_a_machine_too_busy_for_a_photo_is_no_fault_of_the_photo(
     make: Callable[..., Decoder],
 ) -> None:
-    decoder = make(decode_timeout_s=2, max_scans=10_000)
+    decoder = make(decode_timeout_s=2)
+    decoder.decode(_GOOD)
+    assert decoder.child_pid
+    # As one that gets no CPU at all.
+    os.kill(decoder.child_pid, signal.SIGSTOP)
 
     with pytest.raises(DecodeTimeoutError) as caught:
-        decoder.decode(endless())
+        decoder.decode(_GOOD)
     assert caught.value.transient
 
     assert len(decoder.decode(_GOOD)) == 512

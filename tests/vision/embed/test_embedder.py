@@ -164,7 +164,7 @@ def test_dlib_model_gives_what_dlib_itself_gives(of_dlib: npt.NDArray[np.uint8])
 
 
 def test_dlib_model_gives_what_dlib_itself_gives_on_many_faces(detector: HogDetector) -> None:
-    photos = [pixels(photo).astype(np.uint8) for photo in shared_portraits(20)]
+    photos = [pixels(photo).astype(np.uint8) for photo in shared_portraits(8)]
     many = np.stack([_chip(detector, photo) for photo in photos])
 
     expected = to_unit_rows(DlibInference().raw(many))

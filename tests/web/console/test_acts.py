@@ -11,7 +11,7 @@ import pytest
 
 from automatch.model.operators import OperatorRole
 from automatch.photos.make import make_photos
-from automatch.services.acts import RULES, Act
+from automatch.services.operators.acts import RULES, Act
 from tests.support.build import one
 from tests.support.console import Clerk, ConsoleSite, text_of
 

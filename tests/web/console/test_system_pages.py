@@ -11,7 +11,7 @@ import pytest
 
 from automatch.model.operators import OperatorRole
 from automatch.photos.make import make_photos
-from automatch.services.overview import Overview, load_overview
+from automatch.services.operation.overview import Overview, load_overview
 from automatch.web.console.jobs import stages_of
 from tests.support.build import one
 from tests.support.console import ConsoleSite, text_of

@@ -9,7 +9,7 @@ from automatch.cli.output.tables import Table, or_dash, print_tables, utc
 from automatch.model.cases import Case, CaseDetails, CaseState
 
 if TYPE_CHECKING:
-    from automatch.services.cases import CaseFile
+    from automatch.services.protection.cases import CaseFile
 
 
 def print_cases(cases: Sequence[Case]) -> None:

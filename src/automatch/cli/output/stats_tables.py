@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from automatch.cli.output.tables import Table, seconds, utc
-from automatch.store.stats import Statistics, Times
+from automatch.store.queue.stats import Statistics, Times
 
 
 def as_tables(stats: Statistics) -> list[Table]:

@@ -1,1 +1,1 @@
-"""What commands need to run processes: supervisor, sockets, signals, logging, progress."""
+"""What commands need to run processes: supervisor, signals, logging, progress; `serving` HTTP."""

@@ -18,8 +18,8 @@ from automatch.errors.store import MigrationError
 if TYPE_CHECKING:
     from automatch.model.operators import Operator
     from automatch.postgres.addresses import Role
-    from automatch.services.erasures import Erasures
-    from automatch.services.link_delivery import LinkDelivery
+    from automatch.services.operators.link_delivery import LinkDelivery
+    from automatch.services.protection.erasures import Erasures
     from automatch.settings import Settings
     from automatch.settings.secrets import Secrets
     from automatch.store.database import Connection, Database
@@ -54,7 +54,7 @@ class OperatorSession:
     @property
     def links(self) -> LinkDelivery:
         """How links reach people."""
-        from automatch.services.link_delivery import LinkDelivery
+        from automatch.services.operators.link_delivery import LinkDelivery
 
         return LinkDelivery.from_settings(self.settings)
 
@@ -62,7 +62,7 @@ class OperatorSession:
     def erasing(self) -> Erasures:
         """What erases people."""
         from automatch.photos.make import make_photos
-        from automatch.services.erasures import make_erasures
+        from automatch.services.protection.erasures import make_erasures
 
         return make_erasures(self.settings, self.db, make_photos(self.settings))
 
@@ -97,8 +97,8 @@ async def db_session(settings: Settings, role: Role, *, name: str) -> AsyncItera
     from automatch.postgres.addresses import database_address
     from automatch.settings.secrets import secrets_of
     from automatch.store.database import Database
-    from automatch.store.migrate import pending
-    from automatch.store.server_check import check_server
+    from automatch.store.installation.migrate import pending
+    from automatch.store.installation.server_check import check_server
 
     secrets = secrets_of(settings)
     async with ensure_postgres(settings, secrets):

@@ -20,10 +20,10 @@ async def migrate_database(
     Raises:
         WrongPhotoStoreError: its photos are elsewhere; nothing was changed.
 
-    See `automatch.store.migrate.migrate` for others.
+    See `automatch.store.installation.migrate.migrate` for others.
     """
     from automatch.postgres.addresses import database_address, login_passwords
-    from automatch.store.migrate import migrate
+    from automatch.store.installation.migrate import migrate
 
     owner = database_address(settings, secrets, "owner")
     # Before anything is changed, and once there is a place for the mark.
@@ -46,7 +46,7 @@ async def owner_hints(settings: Settings, secrets: Secrets) -> list[str]:
     import psycopg
 
     from automatch.postgres.addresses import database_address
-    from automatch.store.operators import has_owner
+    from automatch.store.operators.operators import has_owner
 
     async with await psycopg.AsyncConnection.connect(
         database_address(settings, secrets, "owner"),
@@ -70,8 +70,8 @@ async def replay_erasures(settings: Settings, secrets: Secrets) -> int:
 
     from automatch.postgres.addresses import database_address
     from automatch.store.database import translate_errors
-    from automatch.store.erasure_log import ErasureLog
-    from automatch.store.erasures import replay_log
+    from automatch.store.protection.erasure_log import ErasureLog
+    from automatch.store.protection.erasures import replay_log
 
     with translate_errors():
         async with await psycopg.AsyncConnection.connect(
@@ -100,12 +100,12 @@ async def check_migrated(address: str) -> None:
     """Return when this version works on the schema of the database.
 
     Raises:
-        DatabaseOlderError, DatabaseNewerError: see `automatch.store.schema_version`.
+        DatabaseOlderError, DatabaseNewerError: see `automatch.store.installation.schema_version`.
     """
     import psycopg
 
     from automatch.store.database import translate_errors
-    from automatch.store.schema_version import check_schema
+    from automatch.store.installation.schema_version import check_schema
 
     with translate_errors():
         async with await psycopg.AsyncConnection.connect(
@@ -124,7 +124,7 @@ async def check_photos(settings: Settings, address: str) -> None:
 
     from automatch.photos.make import make_photos
     from automatch.store.database import translate_errors
-    from automatch.store.photo_store import check_photo_store, is_markable
+    from automatch.store.photos.photo_store import check_photo_store, is_markable
 
     photos = make_photos(settings)
     with translate_errors():

@@ -64,9 +64,9 @@ from automatch.language.catalogue import (
     read_accept_language,
 )
 from automatch.model.people import Claims
-from automatch.services.rate_limits import Limit, RateLimits
+from automatch.services.accounts.rate_limits import Limit, RateLimits
 from automatch.settings import Settings
-from automatch.store.rate_limits import Charge
+from automatch.store.accounts.rate_limits import Charge
 from automatch.telemetry.metrics import ServerMetrics
 from automatch.telemetry.request_id import HEADER, begin_request
 from automatch.telemetry.traces import Traces, request_span

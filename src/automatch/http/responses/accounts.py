@@ -13,7 +13,7 @@ from automatch import __version__
 from automatch.http.responses import Timestamp
 from automatch.model.people import Consent, Gender, HiddenPerson, Profile, User
 from automatch.model.schools import Membership
-from automatch.services.accounts import Session
+from automatch.services.accounts.accounts import Session
 
 
 class IdentityData(BaseModel):

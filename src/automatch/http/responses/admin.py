@@ -11,8 +11,10 @@ from automatch.model.jobs import Queue, QueuedJob, StatusCount
 from automatch.model.matches import SuspectedDuplicate
 from automatch.model.operators import AuditEntry
 from automatch.model.people import Gender
-from automatch.services.match_generator import DrainedQueue
-from automatch.services.operators import DuplicatesOverview, QueueOverview, SmokeTest
+from automatch.services.matching.match_generator import DrainedQueue
+from automatch.services.people.smoke_test_users import SmokeTest
+from automatch.services.protection.duplicates import DuplicatesOverview
+from automatch.services.queue.queue import QueueOverview
 
 
 class QueueResponse(BaseModel):

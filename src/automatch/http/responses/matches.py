@@ -11,7 +11,7 @@ from automatch.auth.photo_links import PhotoLinks
 from automatch.http.responses import Timestamp
 from automatch.model.matches import FeedEntry
 from automatch.model.people import Claims
-from automatch.services.matches import FeedPage
+from automatch.services.matching.matches import FeedPage
 
 
 class MatchedProfile(BaseModel):

@@ -33,16 +33,18 @@ from automatch.http.responses.admin import (
 )
 from automatch.model.jobs import JobStatus
 from automatch.model.matches import DuplicateState
-from automatch.services import queue
-from automatch.services.operators import (
+from automatch.services.people.smoke_test_users import start_smoke_test
+from automatch.services.protection.duplicates import (
     decide_duplicate,
     load_duplicates_overview,
-    load_queue_overview,
     set_duplicate_matching,
-    start_smoke_test,
 )
+from automatch.services.queue import queue
+from automatch.services.queue.queue import load_queue_overview
 from automatch.services.validators import SchoolName
-from automatch.store import audit_log, queue_admin, smoke_test_users
+from automatch.store.operators import audit_log
+from automatch.store.people import smoke_test_users
+from automatch.store.queue import queue_admin
 
 router = APIRouter(prefix="/api/admin", tags=["admin"], route_class=DeclaredRoute)
 

@@ -31,8 +31,8 @@ from automatch.http.responses.accounts import (
     UserResponse,
 )
 from automatch.mail.message import MailKind
-from automatch.services.accounts import SignOutScope
-from automatch.services.rate_limits import Limit
+from automatch.services.accounts.accounts import SignOutScope
+from automatch.services.accounts.rate_limits import Limit
 from automatch.services.validators import StorableText
 
 router = APIRouter(prefix="/auth/v1", tags=["auth"], route_class=DeclaredRoute)

@@ -29,9 +29,9 @@ from automatch.http.deps import CallerDep, ServicesDep, caller_of
 from automatch.http.multipart import describe_form, read_photo
 from automatch.http.responses.photos import FacesResponse, UploadResponse
 from automatch.photos.store import Size, type_of_copy
-from automatch.services.photos import load_visible_photo
-from automatch.services.rate_limits import Limit
-from automatch.store import faces
+from automatch.services.accounts.rate_limits import Limit
+from automatch.services.photos.photos import load_visible_photo
+from automatch.store.photos import faces
 
 router = APIRouter(prefix="/api/faces", tags=["faces"], route_class=DeclaredRoute)
 

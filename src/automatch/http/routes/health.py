@@ -20,7 +20,7 @@ from automatch.errors.store import (
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import AiRequestsDep, ServicesDep
 from automatch.http.responses.admin import IdentityResponse, StatusResponse
-from automatch.store.schema_version import check_schema
+from automatch.store.installation.schema_version import check_schema
 
 router = APIRouter(tags=["health"], route_class=DeclaredRoute)
 ai_router = APIRouter(tags=["health"], route_class=DeclaredRoute)

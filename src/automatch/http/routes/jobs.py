@@ -26,8 +26,8 @@ from automatch.http.responses.photos import (
     OneJobResponse,
     QueuedJobResponse,
 )
-from automatch.services.jobs import choose_face, load_explained_job
-from automatch.store import jobs
+from automatch.services.queue.jobs import choose_face, load_explained_job
+from automatch.store.queue import jobs
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"], route_class=DeclaredRoute)
 

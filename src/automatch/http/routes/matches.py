@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated, assert_never
+from typing import Annotated, Any, assert_never
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
 from automatch.errors.request import (
@@ -20,20 +20,41 @@ from automatch.errors.store import DatabaseUnavailableError
 from automatch.feed import sse
 from automatch.feed.stream import FeedEvent, New, Ready, Reauth, StateChange
 from automatch.http.declaration import Access, DeclaredRoute, declare
-from automatch.http.deps import Caller, CallerDep, Services, ServicesDep
+from automatch.http.deps import (
+    Caller,
+    CallerDep,
+    Services,
+    ServicesDep,
+    caller_of,
+    services_of,
+)
 from automatch.http.event_stream import EventStreamResponse
 from automatch.http.responses.accounts import HiddenPeopleResponse
 from automatch.http.responses.matches import LikeResponse, MatchesResponse, MatchResponse
 from automatch.http.responses.photos import JobResponse
+from automatch.http.usual_request import usually
 from automatch.model.jobs import Job
 from automatch.model.matches import FeedEntry
-from automatch.services.matches import MAX_POSITION, load_feed_page, open_feed
-from automatch.services.rate_limits import Limit
-from automatch.store import feed
+from automatch.services.accounts.rate_limits import Limit
+from automatch.services.matching.matches import MAX_POSITION, load_feed_page, open_feed
+from automatch.store.matching import feed
 
 router = APIRouter(tags=["matches"], route_class=DeclaredRoute)
 
 _BY_ID = (DatabaseUnavailableError, InputInvalidError, NotFoundError)
+
+
+def _read_stream(request: Request) -> dict[str, Any] | None:
+    query = request.query_params
+    after = sse.parse_position(query.get("after"))
+    if after is None and query:
+        return None
+    return {
+        "caller": caller_of(request),
+        "services": services_of(request),
+        "after": after,
+        "last_event_id": request.headers.get("last-event-id"),
+    }
 
 
 @router.get("/api/matches", summary="A page of the feed")
@@ -71,10 +92,13 @@ async def read(
     limits=(Limit.FEED,),
     errors=(DatabaseUnavailableError, InputInvalidError, TooManyStreamsError),
 )
+@usually(_read_stream)
 async def stream(
     caller: CallerDep,
     services: ServicesDep,
-    after: Annotated[int | None, Query(ge=0, description="Go on after this event")] = None,
+    after: Annotated[
+        int | None, Query(ge=0, le=MAX_POSITION, description="Go on after this event")
+    ] = None,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventStreamResponse:
     """Stream server-sent events: `match`, `gone`, `job`, `reauth`.
@@ -90,6 +114,7 @@ async def stream(
             ping=sse.PING,
             after=after,
             last_event_id=last_event_id,
+            shows_new=False,
         )
     )
 

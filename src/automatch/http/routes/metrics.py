@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import on_loop
-from automatch.services.metrics import ServerScrape
+from automatch.services.operation.metrics import ServerScrape
 from automatch.telemetry.metrics import CONTENT_TYPE
 
 router = APIRouter(tags=["health"], route_class=DeclaredRoute)

@@ -32,16 +32,16 @@ from automatch.http.responses.accounts import (
 )
 from automatch.http.responses.matches import SharedTexts
 from automatch.model.matches import Share
-from automatch.services.profiles import (
+from automatch.services.accounts.rate_limits import Limit
+from automatch.services.people.profiles import (
     load_share,
     record_consent,
     save_profile,
     save_share,
     set_discoverable,
 )
-from automatch.services.rate_limits import Limit
 from automatch.services.validators import ProfileFields, StorableText
-from automatch.store import profiles
+from automatch.store.people import profiles
 
 router = APIRouter(prefix="/api/profile", tags=["profile"], route_class=DeclaredRoute)
 

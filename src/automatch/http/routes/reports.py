@@ -13,8 +13,8 @@ from automatch.errors.store import DatabaseUnavailableError
 from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import CallerDep, ServicesDep
 from automatch.model.cases import ReportReason
-from automatch.services.rate_limits import Limit
-from automatch.services.reports import MAX_STATEMENT
+from automatch.services.accounts.rate_limits import Limit
+from automatch.services.protection.reports import MAX_STATEMENT
 from automatch.services.validators import StorableText
 
 router = APIRouter(tags=["reports"], route_class=DeclaredRoute)

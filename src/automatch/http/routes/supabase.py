@@ -23,7 +23,7 @@ from automatch.http.declaration import Access, DeclaredRoute, declare
 from automatch.http.deps import OperatorDep, ServicesDep, services_of
 from automatch.http.errors import error_response
 from automatch.http.responses.admin import MatchGeneratorResponse
-from automatch.services.match_generator import drain_queue
+from automatch.services.matching.match_generator import drain_queue
 from automatch.supabase_compat.realtime.message import Version
 from automatch.supabase_compat.realtime.websocket import RealtimeConnection, WebSocketProtocol
 

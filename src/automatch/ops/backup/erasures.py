@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from automatch.ops.backup.place import Place
-from automatch.store.erasure_log import ErasureLog, LoggedErasure, parse_log, write_lines
+from automatch.store.protection.erasure_log import ErasureLog, LoggedErasure, parse_log, write_lines
 
 KEY = "erasures.log"
 

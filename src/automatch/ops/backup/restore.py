@@ -39,8 +39,8 @@ from automatch.postgres.client_programs import ClientPrograms
 from automatch.postgres.embedded import EmbeddedPostgres
 from automatch.settings.data_dir import create_data_dir
 from automatch.settings.secrets import Secrets, load_or_create, read, secrets_file
-from automatch.store import backups
-from automatch.store.migrate import newest_version
+from automatch.store.installation import backups
+from automatch.store.installation.migrate import newest_version
 
 if TYPE_CHECKING:
     from automatch.ops.backup.keys import Identities

@@ -49,14 +49,14 @@ from automatch.photos.folder import copy_name, upload_name
 from automatch.postgres.addresses import database_address
 from automatch.postgres.client_programs import ClientPrograms
 from automatch.settings.secrets import secrets_file
-from automatch.store import backups
+from automatch.store.installation import backups
 
 if TYPE_CHECKING:
     from automatch.photos.store import PhotoStore
     from automatch.settings import Settings
     from automatch.settings.secrets import Secrets
-    from automatch.store.backups import State
     from automatch.store.database import Connection
+    from automatch.store.installation.backups import State
 
 _AT_ONCE = 16
 """Photos that are copied at a time."""
@@ -161,7 +161,7 @@ class BackupRunner:
         self._report("Database", 0, 0)
         programs = ClientPrograms(self._address, state.postgres)
         file = self._named(DATABASE)
-        parts[file] = await asyncio.to_thread(self._dump, programs, state.snapshot, folder / file)
+        parts[file] = await asyncio.to_thread(self._dump, programs, state, folder / file)
         tables = await backups.count_rows(frozen)
         photos = await backups.list_photos(frozen)
         await frozen.rollback()
@@ -209,9 +209,14 @@ class BackupRunner:
             )
         return manifest
 
-    def _dump(self, programs: ClientPrograms, snapshot: str, file: Path) -> Part:
+    def _dump(self, programs: ClientPrograms, state: backups.State, file: Path) -> Part:
         # Row security does not hide rows of the owner's, and pg_dump refuses tables that have it.
-        options = ("--format=custom", f"--snapshot={snapshot}", "--enable-row-security")
+        options = (
+            "--format=custom",
+            f"--snapshot={state.snapshot}",
+            "--enable-row-security",
+            *(f"--extension={name}" for name in state.extensions),
+        )
         with (
             programs.start("pg_dump", *options, stdout=PIPE) as process,
             file.open("xb") as raw,

@@ -13,7 +13,7 @@ from automatch.ops.backup.place import open_place
 from automatch.ops.doctor.check import Check, Requires, Result, fail, ok, skipped, warn
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
-from automatch.store.backups import is_supabase
+from automatch.store.installation.backups import is_supabase
 
 _SQL = load("doctor_backup")
 

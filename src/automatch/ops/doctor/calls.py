@@ -24,7 +24,7 @@ from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import NO_CRON, SQL, list_jobs, load_parts
 from automatch.settings.server_address import LEADING_SERVER
 from automatch.sql.statements import load
-from automatch.store.stats import redact_keys
+from automatch.store.queue.stats import redact_keys
 
 _ACCESS = load("doctor_access")
 

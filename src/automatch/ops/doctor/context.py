@@ -22,9 +22,9 @@ from automatch.settings.server_address import find_server_url
 from automatch.sql.statements import load
 from automatch.store.call import call
 from automatch.store.database import Connection
-from automatch.store.migrate import pending
-from automatch.store.server_check import check_sessions
-from automatch.store.stats import make_read_only
+from automatch.store.installation.migrate import pending
+from automatch.store.installation.server_check import check_sessions
+from automatch.store.queue.stats import make_read_only
 
 _SQL = load("doctor")
 _CONNECT_S = 5

@@ -36,11 +36,11 @@ from automatch.settings.connections import server_connections, worker_connection
 from automatch.settings.secrets import secrets_file
 from automatch.settings.vision import VisionSettings
 from automatch.sql.statements import load
-from automatch.store.model_changes import read_active_model
+from automatch.store.installation.server_check import LOGIN_ADVICE, check_server
+from automatch.store.matching.model_changes import read_active_model
+from automatch.store.operation.servers import list_servers
+from automatch.store.queue.stats import count_workers
 from automatch.store.replica import measure_lag
-from automatch.store.server_check import LOGIN_ADVICE, check_server
-from automatch.store.servers import list_servers
-from automatch.store.stats import count_workers
 from automatch.vision.load import check_model
 from automatch.vision.models.model_files import FACE_RESNET, FIVE_LANDMARKS, YUNET, read_verified
 from automatch.vision.models.registry import find_entry, load_registry

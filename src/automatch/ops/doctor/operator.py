@@ -7,7 +7,9 @@ import shlex
 from automatch.model.notices import NoticeKind
 from automatch.ops.doctor.check import Check, Result, abbreviate, ok, warn
 from automatch.ops.doctor.context import CheckContext
-from automatch.store import notices, operators, schools
+from automatch.store.operation import overview
+from automatch.store.operators import notices, operators
+from automatch.store.people import schools
 
 
 async def _contact(context: CheckContext) -> Result:
@@ -55,9 +57,28 @@ async def _schools(context: CheckContext) -> Result:
     )
 
 
+async def _waiting(context: CheckContext) -> Result:
+    waiting = await overview.count_waiting(context.database, None)
+    found = {
+        "automatch case list": waiting.open_cases,
+        "automatch photos held": waiting.held_photos,
+        "automatch school requests": waiting.membership_requests,
+    }
+    kinds = {command: count for command, count in found.items() if count}
+    if not kinds:
+        return ok("No report, photo or request to join a school waits for a decision.")
+    return warn(
+        "People wait for a decision: "
+        f"{waiting.open_cases} open cases, {waiting.held_photos} photos, "
+        f"{waiting.membership_requests} requests to join a school.",
+        ", ".join(f"`{command}`" for command in kinds) + ", or the console.",
+    )
+
+
 CHECKS = [
     Check("operator.owner", "The installation has an owner", _owner),
     Check("operator.contact", "People know who runs this", _contact),
     Check("operator.schools", "Schools ask for a proof", _schools),
     Check("operator.texts", "Privacy notice and consent text are your own", _texts),
+    Check("operator.waiting", "Nobody waits for a decision", _waiting),
 ]

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from automatch.errors.cause import Cause, cause_of
+from automatch.errors.photo import HELD_CODES
 from automatch.ops.doctor.check import Check, Repair, Result, abbreviate, fail, ok, skipped, warn
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
-from automatch.store import queue_admin, stats
 from automatch.store.call import call
+from automatch.store.queue import queue_admin, stats
 
 _SQL = load("doctor_queue")
 
@@ -120,9 +121,9 @@ async def _failed(context: CheckContext) -> Result:
     found = await context.all(_Failed, _SQL["failed"])
     internal = [row for row in found if cause_of(row.code) is Cause.SYSTEM]
     if not internal:
-        photos = sum(row.jobs for row in found)
+        photos = sum(row.jobs for row in found if row.code not in HELD_CODES)
         return ok(
-            f"{photos} photos could not be used; their owners were told why."
+            f"Photos that could not be used: {photos}; their people were told why."
             if photos
             else "No job has failed."
         )

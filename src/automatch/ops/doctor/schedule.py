@@ -22,7 +22,7 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.ops.doctor.cron_jobs import DAY_S, MAIN, NO_CRON, SQL, CronJob, list_jobs, load_parts
-from automatch.store.stats import redact_keys
+from automatch.store.queue.stats import redact_keys
 
 _GRACE_S = 60.0
 

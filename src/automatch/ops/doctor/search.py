@@ -17,9 +17,10 @@ from automatch.ops.doctor.check import (
 )
 from automatch.ops.doctor.context import CheckContext
 from automatch.sql.statements import load
-from automatch.store import distribution, thresholds, tune
-from automatch.store.search import read_recall
-from automatch.store.server_check import is_vector_too_old
+from automatch.store.installation import distribution
+from automatch.store.installation.server_check import is_vector_too_old
+from automatch.store.matching import thresholds, tune
+from automatch.store.matching.search import read_recall
 
 _SQL = load("doctor_search")
 
@@ -72,7 +73,8 @@ async def _indexes(context: CheckContext) -> Result:
 
 
 async def _face_index(context: CheckContext) -> Result:
-    people = await context.column(_SQL["out_of_sync"])
+    schools = await context.column(_SQL["differing_schools"])
+    people = await context.column(_SQL["out_of_sync"], schools=schools) if schools else []
     if not people:
         return ok("face_index holds exactly the faces that may be found.")
 
@@ -103,8 +105,6 @@ async def _recall(context: CheckContext) -> Result:
 
 
 async def _large_groups(context: CheckContext) -> Result:
-    if (await distribution.read_state(context.database)).is_distributed:
-        return ok("In a cluster each group is read whole, on the machine where it lies.")
     settings = await tune.read_search_settings(context.database)
     groups = await tune.list_groups(context.database, settings.most_indexes)
     without = [
@@ -126,6 +126,14 @@ async def _shards(context: CheckContext) -> Result:
         return warn(
             "Copying the faces to another place was interrupted.", f"automatch db {command}"
         )
+    embeddings = await distribution.read_embeddings_state(context.database)
+    if embeddings != distribution.Embeddings(state.is_distributed, True):
+        command = "distribute" if state.is_distributed else "gather"
+        return warn(
+            "Some embeddings are not where the faces that can be found are: moving them was "
+            "interrupted, or a cluster was restored on one server.",
+            f"automatch db {command} --yes",
+        )
     if not state.is_distributed:
         return ok("The faces that can be found are on one server.")
     away = await distribution.list_away(context.database)
@@ -135,9 +143,20 @@ async def _shards(context: CheckContext) -> Result:
             "Nobody at the schools whose faces they hold is found.",
             "Start Postgres there, and let the coordinator connect to it.",
         )
+    if not await distribution.are_co_located(context.database):
+        return fail(
+            "Faces that can be found and their embeddings lie in shards of different groups.",
+            "automatch db gather, then automatch db distribute",
+        )
     if await distribution.is_planned_for_one_server(context.database):
         return fail(
             "Searches are planned as for one server, and fail in the cluster.",
+            "automatch db distribute",
+        )
+    if await distribution.are_sampled(context.database):
+        return warn(
+            "Machines of the cluster take samples of embeddings for their planner, which stay when "
+            "somebody is erased: a shard was moved.",
             "automatch db distribute",
         )
     nodes = await distribution.list_nodes(context.database)

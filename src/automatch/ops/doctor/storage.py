@@ -30,9 +30,9 @@ from automatch.photos.store import photo_path
 from automatch.postgres.os_user import OsUser
 from automatch.settings.data_dir import advise_on_write
 from automatch.sql.statements import load
-from automatch.store import stats
-from automatch.store.disk import list_data_folders
-from automatch.store.photo_store import find_problem, is_markable, list_newest_photos
+from automatch.store.operation.disk import list_data_folders
+from automatch.store.photos.photo_store import find_problem, is_markable, list_newest_photos
+from automatch.store.queue import stats
 
 _ERASED = load("erased_data")
 _PHOTO_STORE = load("photo_store")

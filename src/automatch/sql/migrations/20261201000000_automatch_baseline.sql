@@ -75,7 +75,8 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, history, uploads of a person.';
+    'The key of an advisory lock: worker, idle_worker, virtual_time, cleanup, owners, pauses, schedule, cron, backup, model, '
+    'model_change, history, reports, uploads of a person, first photos of a school.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp
@@ -2096,7 +2097,7 @@ begin
         );
     end if;
     if p_max_waiting < (
-        select count(*) from public.match_jobs as j where j.user_id = v_id and j.status = 'pending'
+        select count(*) from public.match_jobs as j where j.user_id = v_id and j.completed_at is null and j.status = 'pending'
     ) then
         perform automatch.raise_error(
             'photos_waiting', 'Your other photos are still waiting for their turn. Try again when one is done.'
@@ -2168,7 +2169,7 @@ alter table public.face_embeddings alter column embedding set storage main;
 comment on table public.face_embeddings is
     'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
 comment on column public.face_embeddings.embedding is
-    'float32, unit length, as many numbers as the model has dimensions.';
+    'float32, unit length, as many numbers as the model has dimensions; null in a cluster, see sharded_embeddings.';
 comment on column public.face_embeddings.quality is
     'What was measured of the face, and under "eyes" where they are in the copies of the photo.';
 comment on column public.face_embeddings.detector is 'What found the face; null where the AI service does not tell.';
@@ -2203,6 +2204,7 @@ begin
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
     perform automatch.apply_table_rules(v_embeddings::regclass);
     perform automatch.add_index_partition('face_index', p_model, not automatch.is_distributed());
+    perform automatch.add_sharded_partition(p_model, v_dimensions);
 end
 $$;
 comment on function automatch.add_model_partitions(text) is
@@ -2215,6 +2217,7 @@ begin
     delete from automatch.group_indexes as g where g.model = p_model;
     execute format('drop table if exists public.%I', 'face_index_' || p_model);
     execute format('drop table if exists public.%I', 'face_embeddings_' || p_model);
+    execute format('drop table if exists automatch.%I', 'sharded_embeddings_' || p_model);
 end
 $$;
 comment on function automatch.drop_model_partitions(text) is
@@ -2288,6 +2291,12 @@ begin
 end
 $$;
 
+create function automatch.is_moving_embeddings()
+returns boolean language sql stable set search_path = pg_catalog, pg_temp
+as $$ select coalesce(current_setting('automatch.moving_embeddings', true), '') = 'on' $$;
+comment on function automatch.is_moving_embeddings() is
+    'Whether embeddings change their place and nothing else: see move_embeddings().';
+
 create trigger face_embeddings_added
 after insert on public.face_embeddings
 referencing new table as changed
@@ -2296,7 +2305,7 @@ for each statement execute function automatch.embeddings_changed();
 create trigger face_embeddings_changed
 after update on public.face_embeddings
 referencing new table as changed
-for each statement execute function automatch.embeddings_changed();
+for each statement when (not automatch.is_moving_embeddings()) execute function automatch.embeddings_changed();
 
 create function automatch.embeddings_removed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2305,6 +2314,15 @@ declare
     v_group record;
 begin
     -- With a deleted face or person nothing is left to do here: their own triggers come first.
+    for v_group in
+        select p.school, array_agg(r.face_id) as face_ids, array_agg(distinct r.model) as models
+        from removed as r
+        join public.faces as f on f.id = r.face_id
+        join public.profiles as p on p.id = f.profile_id
+        group by p.school
+    loop
+        perform automatch.forget_sharded_embeddings(v_group.school, v_group.face_ids, v_group.models);
+    end loop;
     for v_group in
         select p.school, p.gender, array_agg(distinct r.face_id) as face_ids
         from removed as r
@@ -2383,7 +2401,13 @@ where p.profile_type = 'user'
   and p.admitted
   and p.school is not null
   and p.gender is not null
-  and automatch.has_consent(p.id)
+  -- has_consent(), in a form that is not called person by person where all are asked for.
+  and exists (
+      select from public.biometric_consents as c
+      where c.profile_id = p.id and c.action = 'granted' and not exists (
+          select from public.biometric_consents as l where l.profile_id = c.profile_id and l.id > c.id
+      )
+  )
   and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
@@ -2400,16 +2424,19 @@ declare
     v_active constant text := public.active_embedding_model();
     v_version constant xid8 := pg_current_xact_id();
     v_face record;
+    v_embedding halfvec;
 begin
     -- Row by row: a sharded Postgres sends each straight to its shard, and would plan a join as one of all shards.
     for v_face in
         select f.* from automatch.findable_faces as f
         where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
     loop
+        -- First: a statement in a shard of this server cannot ask other shards.
+        v_embedding := coalesce(v_face.embedding, automatch.read_sharded_embedding(v_face.model, v_face.face_id));
         insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
         values (
             v_version, v_face.face_id, v_face.profile_id, v_face.model, v_face.school, v_face.gender,
-            v_face.embedding::halfvec
+            v_embedding
         )
         on conflict (model, school, gender, face_id) do update
             set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
@@ -2453,6 +2480,7 @@ begin
     )
     insert into public.face_index (version, face_id, profile_id, model, school, gender, embedding)
     select v_version, m.face_id, m.profile_id, m.model, p_name, m.gender, m.embedding from moved as m;
+    perform automatch.move_sharded_embeddings(p_school, p_name);
 end
 $$;
 comment on function automatch.rename_index_school(text, text) is
@@ -2469,10 +2497,12 @@ begin
         select p.school, p.gender, array_agg(r.id) as face_ids
         from removed as r
         join public.profiles as p on p.id = r.profile_id
-        where p.school is not null and p.gender is not null
         group by p.school, p.gender
     loop
-        perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+        if v_group.school is not null and v_group.gender is not null then
+            perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+        end if;
+        perform automatch.forget_sharded_embeddings(v_group.school, v_group.face_ids);
     end loop;
     return null;
 end
@@ -2486,12 +2516,13 @@ for each statement execute function automatch.faces_removed();
 create function automatch.profile_leaves_index()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = old.id);
 begin
     if old.school is not null and old.gender is not null then
-        perform automatch.unindex_faces(
-            old.school, old.gender, array(select f.id from public.faces as f where f.profile_id = old.id)
-        );
+        perform automatch.unindex_faces(old.school, old.gender, v_faces);
     end if;
+    perform automatch.forget_sharded_embeddings(old.school, v_faces);
     return old;
 end
 $$;
@@ -2509,6 +2540,9 @@ begin
     if cardinality(v_faces) > 0 then
         if old.school is not null and old.gender is not null then
             perform automatch.unindex_faces(old.school, old.gender, v_faces);
+        end if;
+        if old.school is distinct from new.school then
+            perform automatch.move_sharded_embeddings(old.school, new.school, v_faces);
         end if;
         if not new.simulated and (old.school is distinct from new.school or new.admitted and not old.admitted) then
             perform automatch.hold_lookalike(new.id, new.school, new.gender);
@@ -2782,7 +2816,7 @@ begin
         and not (select q.paused from automatch.queue_settings as q)
         and exists (
             select from public.match_jobs as j
-            where j.status = 'pending' and not j.scheduled and j.priority < 3
+            where j.completed_at is null and j.status = 'pending' and not j.scheduled and j.priority < 3
         );
     if not (v_change.listed or v_yields) then
         select count(*) into v_waiting from (
@@ -2873,7 +2907,7 @@ begin
     perform from automatch.reruns as r where r.finished_at is null for update;
     -- What is being worked on was seen with the other model: it is released and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
-    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
+    from automatch.held_jobs as j having count(*) > 0;
     -- One after the other: a unique index allows one active model at any moment.
     update public.embedding_models set active = false where active;
     update public.embedding_models set active = true where id = p_model;
@@ -3063,7 +3097,8 @@ begin
             from asked as a
             join public.face_embeddings as e on e.face_id = a.face_id and e.model = any (array[v_before, v_after])
             cross join lateral automatch.find_candidates(
-                e.embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count, e.model
+                coalesce(e.embedding, automatch.read_sharded_embedding(e.model, e.face_id)),
+                a.school, a.wanted, a.hidden, a.threshold, a.match_count, e.model
             ) as c
         ),
         old as materialized (select * from found as f where f.model = v_before),
@@ -3165,7 +3200,10 @@ begin
         select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
     ));
     with old as materialized (
-        select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
+        select x.id, x.similarity, greatest(least(-(
+                coalesce(a.embedding, automatch.read_sharded_embedding(v_model, a.face_id))
+                <#> coalesce(b.embedding, automatch.read_sharded_embedding(v_model, b.face_id))
+            ), 1), -1) as cosine
         from public.matches as x
         join public.face_embeddings as a on a.model = v_model and a.face_id = x.face_a_id
         join public.face_embeddings as b on b.model = v_model and b.face_id = x.face_b_id
@@ -3428,8 +3466,8 @@ as $$
     cross join unnest(p.proconfig) as c (setting)
     where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
       and c.setting like 'plan_cache_mode=%'
-      -- What that one calls looks for other accounts of the person.
-      and (p.prosrc like '%public.face_index %' or p.proname = 'store_face_embeddings')
+      -- The first calls what looks for other accounts of the person; the second asks a shard where its mode is auto.
+      and (p.prosrc like '%public.face_index %' or p.proname in ('store_face_embeddings', 'find_candidates'))
 $$;
 comment on function automatch.list_search_plans() is
     'The functions that say how what they read of face_index is planned, and how.';
@@ -3510,6 +3548,272 @@ $$;
 comment on function automatch.swap_index_copy(text) is
     'Search in the other copy from now on, and delete the one before. The caller has locked it, and both are equal.';
 
+-- 28_sharded_embeddings.sql
+
+-- The embeddings of faces in the shards of a Citus cluster, beside the search copy. A row of face_embeddings whose
+-- embedding is null has it here; which of the two is so row by row, so embeddings move while everything goes on.
+create table automatch.sharded_embeddings (
+    face_id uuid not null,
+    model text not null,
+    -- Of the person; '' while there is none.
+    school text not null,
+    embedding vector not null,
+    primary key (model, school, face_id),
+    constraint embedding_is_a_unit_vector check (abs(vector_norm(embedding) - 1) < 0.001)
+) partition by list (model);
+alter table automatch.sharded_embeddings alter column embedding set storage main;
+comment on table automatch.sharded_embeddings is
+    'The embeddings of face_embeddings in a cluster, in the shards of face_index; kept true by the same triggers.';
+
+create function automatch.add_sharded_partition(p_model text, p_dimensions integer)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_part text := format('automatch.%I', 'sharded_embeddings_' || p_model);
+begin
+    execute format(
+        'create table %s (like automatch.sharded_embeddings including defaults including constraints including storage)',
+        v_part
+    );
+    execute format(
+        'alter table %s add constraint embedding_has_the_dimensions check (vector_dims(embedding) = %s)',
+        v_part, p_dimensions
+    );
+    execute format('alter table %s alter column embedding set statistics 0', v_part);
+    execute format('alter table automatch.sharded_embeddings attach partition %s for values in (%L)', v_part, p_model);
+    perform automatch.apply_table_rules(v_part::regclass);
+end
+$$;
+
+create function automatch.read_sharded_embeddings(p_model text, p_face_ids uuid[])
+returns table (face_id uuid, embedding vector)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- Whoever calls: Citus plans for the values of parameters only.
+set plan_cache_mode = auto
+as $$
+declare
+    v_group record;
+begin
+    -- School by school: each is read in one shard.
+    for v_group in
+        select coalesce(p.school, '') as school, array_agg(f.id) as face_ids
+        from public.faces as f
+        join public.profiles as p on p.id = f.profile_id
+        where f.id = any (p_face_ids)
+        group by coalesce(p.school, '')
+    loop
+        return query
+            select s.face_id, s.embedding
+            from automatch.sharded_embeddings as s
+            where s.model = p_model and s.school = v_group.school and s.face_id = any (v_group.face_ids);
+    end loop;
+end
+$$;
+comment on function automatch.read_sharded_embeddings(text, uuid[]) is
+    'The embeddings of faces whose rows of face_embeddings have none.';
+
+create function automatch.read_sharded_embedding(p_model text, p_face_id uuid)
+returns vector language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$ select s.embedding from automatch.read_sharded_embeddings(p_model, array[p_face_id]) as s $$;
+comment on function automatch.read_sharded_embedding(text, uuid) is
+    'read_sharded_embeddings() of one face; for coalesce(), which does not call it on one server.';
+
+create function automatch.forget_sharded_embeddings(p_school text, p_face_ids uuid[], p_models text[] default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = auto
+as $$
+declare
+    v_models constant text[] := coalesce(p_models, array(select m.id from public.embedding_models as m));
+begin
+    delete from automatch.sharded_embeddings as s
+    where s.model = any (v_models) and s.school = coalesce(p_school, '') and s.face_id = any (p_face_ids);
+end
+$$;
+comment on function automatch.forget_sharded_embeddings(text, uuid[], text[]) is
+    'Delete the embeddings of faces of one school from its shard, of some models or of all.';
+
+create function automatch.move_sharded_embeddings(p_school text, p_to text, p_face_ids uuid[] default null)
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+set plan_cache_mode = auto
+as $$
+declare
+    v_models constant text[] := array(select m.id from public.embedding_models as m);
+begin
+    with moved as (
+        delete from automatch.sharded_embeddings as s
+        where s.model = any (v_models) and s.school = coalesce(p_school, '')
+          and (p_face_ids is null or s.face_id = any (p_face_ids))
+        returning s.face_id, s.model, s.embedding
+    )
+    insert into automatch.sharded_embeddings (face_id, model, school, embedding)
+    select m.face_id, m.model, coalesce(p_to, ''), m.embedding from moved as m;
+end
+$$;
+comment on function automatch.move_sharded_embeddings(text, text, uuid[]) is
+    'Put embeddings of faces into the shard of another school; without faces, all of the school.';
+
+create function automatch.embedding_goes_to_shard()
+returns trigger language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+set plan_cache_mode = auto
+as $$
+declare
+    v_school text;
+begin
+    if new.embedding is null then
+        return new;
+    end if;
+    select coalesce(p.school, '') into v_school
+    from public.faces as f join public.profiles as p on p.id = f.profile_id
+    where f.id = new.face_id;
+    insert into automatch.sharded_embeddings as s (face_id, model, school, embedding)
+    values (new.face_id, new.model, v_school, new.embedding)
+    on conflict (model, school, face_id) do update set embedding = excluded.embedding;
+    new.embedding := null;
+    return new;
+end
+$$;
+
+-- Enabled in a cluster alone: on one server it costs nothing.
+create trigger face_embeddings_go_to_shards
+before insert or update on public.face_embeddings
+for each row execute function automatch.embedding_goes_to_shard();
+alter table public.face_embeddings disable trigger face_embeddings_go_to_shards;
+
+create function automatch.are_embeddings_sharded()
+returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_trigger as t
+        where t.tgrelid = 'public.face_embeddings'::regclass and t.tgname = 'face_embeddings_go_to_shards'
+          and t.tgenabled <> 'D'
+    )
+$$;
+comment on function automatch.are_embeddings_sharded() is 'Whether embeddings that are written go into shards.';
+
+create function automatch.begin_sharding()
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_distribute constant regproc := to_regproc('pg_catalog.create_distributed_table');
+begin
+    if v_distribute is not null and not automatch.is_distributed('automatch.sharded_embeddings') then
+        execute format('select %s($1, $2, colocate_with => $3)', v_distribute) using
+            'automatch.sharded_embeddings'::regclass, 'school', 'public.face_index';
+    end if;
+    if not automatch.are_embeddings_sharded() then
+        alter table public.face_embeddings alter column embedding drop not null;
+        alter table public.face_embeddings enable trigger face_embeddings_go_to_shards;
+    end if;
+end
+$$;
+comment on function automatch.begin_sharding() is
+    'Write embeddings into shards from now on, those of face_index; move_embeddings() takes the others there.';
+
+create function automatch.end_sharding()
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    -- Fails while one lies here; `automatch db distribute` and a check of the doctor see by it that all are moved.
+    alter table public.face_embeddings add constraint embedding_is_in_a_shard check (embedding is null)
+$$;
+comment on function automatch.end_sharding() is 'Note that all embeddings are in shards.';
+
+create function automatch.begin_unsharding()
+returns void language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    alter table public.face_embeddings drop constraint if exists embedding_is_in_a_shard;
+    alter table public.face_embeddings disable trigger face_embeddings_go_to_shards;
+$$;
+comment on function automatch.begin_unsharding() is
+    'Write embeddings into face_embeddings from now on; move_embeddings() takes the others there.';
+
+create function automatch.move_embeddings(p_school text, p_upto uuid, p_people integer)
+returns table (upto uuid, people integer)
+language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_is_sharded constant boolean := automatch.are_embeddings_sharded();
+    v_people uuid[];
+    v_faces uuid[];
+    v_model text;
+begin
+    -- None of them moves or is erased meanwhile.
+    v_people := array(
+        select p.id from public.profiles as p
+        where coalesce(p.school, '') = p_school and p.id > p_upto
+        order by p.id
+        limit p_people
+        for no key update
+    );
+    v_faces := array(select f.id from public.faces as f where f.profile_id = any (v_people));
+    perform set_config('automatch.moving_embeddings', 'on', true);
+    for v_model in select m.id from public.embedding_models as m loop
+        if v_is_sharded then
+            insert into automatch.sharded_embeddings as s (face_id, model, school, embedding)
+            select e.face_id, e.model, p_school, e.embedding
+            from public.face_embeddings as e
+            where e.model = v_model and e.face_id = any (v_faces) and e.embedding is not null
+            on conflict (model, school, face_id) do update set embedding = excluded.embedding;
+            update public.face_embeddings as e set embedding = null
+            where e.model = v_model and e.face_id = any (v_faces) and e.embedding is not null;
+        else
+            update public.face_embeddings as e set embedding = s.embedding
+            from automatch.read_sharded_embeddings(v_model, v_faces) as s
+            where e.model = v_model and e.face_id = s.face_id and e.embedding is null;
+        end if;
+    end loop;
+    perform set_config('automatch.moving_embeddings', '', true);
+    return query select v_people[cardinality(v_people)], cardinality(v_people);
+end
+$$;
+comment on function automatch.move_embeddings(text, uuid, integer) is
+    'Put the embeddings of the next people of a school where they are written now; up to whom, and how many people.';
+
+create function automatch.end_unsharding()
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_comment constant text := obj_description('automatch.sharded_embeddings'::regclass, 'pg_class');
+    v_model public.embedding_models;
+    v_lost uuid[];
+    v_found record;
+begin
+    -- A backup of a cluster may have caught a person between two shards.
+    for v_model in select m.* from public.embedding_models as m loop
+        v_lost := array(
+            select e.face_id from public.face_embeddings as e where e.model = v_model.id and e.embedding is null
+        );
+        for v_found in
+            select s.face_id, s.embedding from automatch.sharded_embeddings as s
+            where s.model = v_model.id and s.face_id = any (v_lost)
+        loop
+            update public.face_embeddings as e set embedding = v_found.embedding
+            where e.model = v_model.id and e.face_id = v_found.face_id;
+        end loop;
+    end loop;
+    -- Or after a photo went there: it is looked at again.
+    with lost as (delete from public.face_embeddings as e where e.embedding is null returning e.face_id)
+    select array_agg(l.face_id) into v_lost from lost as l;
+    perform public.enqueue_match_job(f.id) from public.faces as f where f.id = any (v_lost);
+    alter table public.face_embeddings alter column embedding set not null;
+    alter table automatch.sharded_embeddings rename to sharded_embeddings_before;
+    create table automatch.sharded_embeddings (
+        like automatch.sharded_embeddings_before including defaults including constraints including storage
+    ) partition by list (model);
+    drop table automatch.sharded_embeddings_before;
+    alter table automatch.sharded_embeddings
+        add primary key (model, school, face_id), alter column embedding set statistics 0;
+    execute format('comment on table automatch.sharded_embeddings is %L', v_comment);
+    perform automatch.apply_table_rules('automatch.sharded_embeddings'::regclass);
+    for v_model in
+        select m.* from public.embedding_models as m
+        where to_regclass(format('public.%I', 'face_embeddings_' || m.id)) is not null
+    loop
+        perform automatch.add_sharded_partition(v_model.id, v_model.dimensions);
+    end loop;
+end
+$$;
+comment on function automatch.end_unsharding() is 'Give up the shards, when all embeddings are in face_embeddings again.';
+
 -- 30_match_jobs.sql
 
 -- The queue: an upload is answered with 202 once its row is committed. docs/job-lifecycle.md draws the states.
@@ -3575,9 +3879,10 @@ create table public.match_jobs (
     constraint only_a_failed_job_has_a_picture check (refused_picture is null or status = 'failed')
 )
 -- A job is updated three times and deleted once, and a claim has to step over the dead rows: so vacuum
--- runs early and at full speed. Free space in the pages lets a lease be renewed without touching an index.
+-- runs early and at full speed. Free space in the pages lets claims and leases change without touching an index, also
+-- where all jobs of a page are claimed at once.
 with (
-    fillfactor = 85,
+    fillfactor = 40,
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_insert_scale_factor = 0.2,
@@ -3617,19 +3922,18 @@ comment on column public.match_jobs.refused_picture is
     'fault is (left, top, width and height as fractions), or null.';
 comment on column public.match_jobs.request_id is
     'The request that queued it, an upload for one: joins the log lines and the trace of server and workers.';
--- For the claim.
-create index match_jobs_position_idx on public.match_jobs (position) where status = 'pending' and not scheduled;
+-- No index names what a claim or a renewal changes, the status above all: so they stay in their page and write to no
+-- index, which halves what they log. A job leaves these four when it ends; the claim steps over those that are held.
+-- For the claim, and for held_jobs.
+create index match_jobs_position_idx on public.match_jobs (position) where completed_at is null and not scheduled;
 -- For scheduled jobs that are due.
-create index match_jobs_scheduled_idx on public.match_jobs (run_at) where status = 'pending' and scheduled;
+create index match_jobs_scheduled_idx on public.match_jobs (run_at) where scheduled;
 -- For next_position(): the last position of a school, and of a person.
 create index match_jobs_school_position_idx on public.match_jobs (school, priority, position)
-    where status = 'pending' and not scheduled and first_of_user;
+    where completed_at is null and not scheduled and first_of_user;
 create index match_jobs_user_position_idx on public.match_jobs (user_id, priority, position)
-    where status = 'pending' and not scheduled;
--- For the sweep. Not on lease_expires_at, which every renewal would have to write.
-create index match_jobs_processing_idx on public.match_jobs (id) where status = 'processing';
--- One open job a photo, so that a job can always go back to pending. Not by status: PostgreSQL 15 and 16 would
--- read it from end to end for some jobs that are processing (test_queue_plans.py).
+    where completed_at is null and not scheduled;
+-- One open job a photo, so that a job can always go back to pending.
 create unique index match_jobs_one_open_per_face on public.match_jobs (face_id) where completed_at is null;
 -- For the newest jobs of a photo or a person.
 create index match_jobs_face_idx on public.match_jobs (face_id, created_at desc);
@@ -3669,9 +3973,35 @@ comment on table automatch.paused_schools is 'Schools whose jobs wait until an o
 -- person as many steps apart as people of the school wait. So the second of 20,000 jobs of one school, or
 -- of one person, comes after the first job of everybody else.
 
--- The virtual time: the position claimed last. A sequence, because every claim writes it: it makes no row
--- versions, holds no lock until commit, and losing a value in a crash does no harm.
+-- The virtual time: the highest position claimed. A sequence, because every claim writes it: it makes no row
+-- versions, and holds no lock until commit. A crash that a claim survives it survives too: it is logged before the
+-- claim is committed.
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
+
+create function automatch.advance_virtual_time(p_position bigint)
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Of two claims at once the one with the lower positions must not set it back: held_jobs would miss the other's.
+    perform pg_advisory_xact_lock(automatch.lock_key('virtual_time'));
+    if p_position > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', p_position);
+    end if;
+    -- This block is undone, which gives the lock back before the claim is committed; a sequence keeps its value.
+    raise exception using errcode = 'AM002';
+exception
+    when sqlstate 'AM002' then
+        return;
+end
+$$;
+
+-- Found by the virtual time, without reading those who wait: it is never before a position that was claimed.
+create view automatch.held_jobs with (security_invoker = true) as
+select j.*
+from public.match_jobs as j
+where j.completed_at is null and not j.scheduled and j.status = 'processing'
+  and j.position <= (select t.last_value from automatch.match_job_virtual_time as t);
+comment on view automatch.held_jobs is 'The jobs that workers hold.';
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
@@ -3698,19 +4028,19 @@ declare
     v_own_end bigint;
 begin
     select c.last_value into v_clock from automatch.match_job_virtual_time as c;
-    -- Only positions after the virtual time: before it lie claimed rows that are not vacuumed yet. Rows are
+    -- Only positions after the virtual time: before it lie claimed rows. Rows are
     -- compared whole, because only the index meant here has that order: compared by position alone,
     -- Postgres may walk match_jobs_position_idx past everybody else's jobs.
     select j.position into v_school_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.scheduled and j.first_of_user
+    where j.completed_at is null and not j.scheduled and j.first_of_user
       and (j.school, j.priority, j.position) > (p_school, p_priority, v_clock)
       and (j.school, j.priority, j.position) <= (p_school, p_priority, v_last)
     order by j.school desc, j.priority desc, j.position desc
     limit 1;
     select j.position into v_own_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.scheduled
+    where j.completed_at is null and not j.scheduled
       and (j.user_id, j.priority, j.position) > (p_user_id, p_priority, v_clock)
       and (j.user_id, j.priority, j.position) <= (p_user_id, p_priority, v_last)
     order by j.user_id desc, j.priority desc, j.position desc
@@ -3902,8 +4232,7 @@ begin
     -- One claim of a worker at a time: two could both count the same free places.
     perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
     return least(p_limit, v_queue.concurrency - (
-        select count(*)::integer from public.match_jobs as j
-        where j.status = 'processing' and j.worker_id = p_worker_id
+        select count(*)::integer from automatch.held_jobs as j where j.worker_id = p_worker_id
     ));
 end
 $$;
@@ -3946,7 +4275,7 @@ begin
     from (
         select j.id, j.position, j.isolated
         from public.match_jobs as j
-        where j.status = 'pending' and not j.scheduled and j.position >= p_min_position
+        where j.completed_at is null and j.status = 'pending' and not j.scheduled and j.position >= p_min_position
         order by j.position
         limit v_limit
         for update skip locked
@@ -3958,7 +4287,7 @@ begin
     v_limit := case when v_isolated[1] then 1
                     else coalesce(array_position(v_isolated, true) - 1, cardinality(v_ids)) end;
     if v_positions[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
-        perform setval('automatch.match_job_virtual_time', v_positions[v_limit]);
+        perform automatch.advance_virtual_time(v_positions[v_limit]);
     end if;
 
     return query
@@ -4028,7 +4357,10 @@ set enable_bitmapscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
-        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then 0
+        when exists (
+            select from public.match_jobs as j
+            where j.completed_at is null and j.status = 'pending' and not j.scheduled
+        ) then 0
         else (
             select extract(epoch from j.run_at - automatch.now())::double precision
             from public.match_jobs as j
@@ -4115,56 +4447,97 @@ comment on function public.store_face_embeddings(uuid[], bigint[], vector[], tex
     'Committed before the search, so that of two people who upload at once the later search finds the '
     'other. Returns the jobs that are still held.';
 
+create function automatch.search_alone(p_job_ids uuid[])
+returns automatch.found_face[]
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select coalesce(array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face), '{}')
+    from public.match_jobs as j
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
+    join public.profiles as p on p.id = j.user_id
+    cross join public.match_settings as s
+    cross join lateral automatch.find_candidates(
+        coalesce(e.embedding, automatch.read_sharded_embedding(m.id, j.face_id)),
+        p.school,
+        case p.gender when 'male' then 'female' else 'male' end,
+        array(select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p.id) || p.id,
+        coalesce(j.threshold, s.threshold),
+        s.match_count
+    ) as c
+    where j.id = any (p_job_ids)
+$$;
+comment on function automatch.search_alone(uuid[]) is 'What search_for_jobs() finds, with a search for each job.';
+
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- As in complete_jobs().
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
-    v_model text;
+    v_is_distributed constant boolean := automatch.is_distributed();
+    v_model public.embedding_models;
+    v_settings public.match_settings;
+    v_asked record;
     v_found automatch.found_face[];
 begin
     -- What is found is written before the model changes.
     perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
-    v_model := public.active_embedding_model();
-    -- Without these the search would find nobody and look like "no match".
-    if exists (
-        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+    select m.* into v_model from public.embedding_models as m where m.active;
+    select s.* into v_settings from public.match_settings as s;
+    with held as materialized (
+        select j.id, j.user_id, p.school, case p.gender when 'male' then 'female' else 'male' end as gender,
+            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
+            coalesce(e.embedding, automatch.read_sharded_embedding(v_model.id, e.face_id)) as embedding,
+            p.school is null or p.gender is null as is_incomplete, e.face_id is null as is_unknown,
+            -- Null where nobody is searched for. Groups that have an index or lie in shards are searched for each job.
+            case when p.admitted and not exists (select from automatch.held_faces as h where h.face_id = j.face_id) then
+                v_is_distributed or exists (
+                    select from automatch.group_indexes as g
+                    where g.model = v_model.id and g.school = p.school and g.gender <> p.gender and g.ready
+                )
+            end as is_alone
+        from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
             on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
         join public.profiles as p on p.id = j.user_id
-        where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
-    ) then
+        left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
+        where j.id = any (p_job_ids)
+    )
+    select bool_or(h.is_incomplete) as is_incomplete, bool_or(h.is_unknown) as is_unknown,
+        array_agg(h.id) filter (where h.is_alone) as alone_ids,
+        array_agg(h.id) filter (where not h.is_alone) as ids,
+        array_agg(h.user_id) filter (where not h.is_alone) as user_ids,
+        array_agg(h.school) filter (where not h.is_alone) as schools,
+        array_agg(h.gender) filter (where not h.is_alone) as genders,
+        array_agg(h.bound) filter (where not h.is_alone) as bounds,
+        array_agg(h.embedding) filter (where not h.is_alone) as queries
+    into v_asked
+    from held as h;
+    -- Without these the search would find nobody and look like "no match".
+    if v_asked.is_incomplete then
         perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
-    end if;
-    if exists (
-        select from unnest(p_job_ids, p_tokens) as mine (id, token)
-        join public.match_jobs as j
-            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-        where j.id = any (p_job_ids) and not exists (
-            select from public.face_embeddings as e where e.model = v_model and e.face_id = j.face_id
-        )
-    ) then
+    elsif v_asked.is_unknown then
         perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
-
-    select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
-    into v_found
-    from unnest(p_job_ids, p_tokens) as mine (id, token)
-    join public.match_jobs as j
-        on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-    join public.face_embeddings as e on e.model = v_model and e.face_id = j.face_id
-    join public.profiles as p on p.id = j.user_id
-    cross join public.match_settings as s
-    cross join lateral automatch.find_candidates(
-        e.embedding,
-        p.school,
-        case p.gender when 'male' then 'female' else 'male' end,
-        array(select automatch.excluded_profile_ids(p.id)) || p.id,
-        coalesce(j.threshold, s.threshold),
-        s.match_count
-    ) as c
-    where j.id = any (p_job_ids) and p.admitted
-      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id);
+    if v_asked.ids is not null then
+        select array_agg(row(
+            v_asked.ids[f.number], f.face_id, f.profile_id,
+            automatch.similarity(f.cosine, v_model.midpoint, v_model.width)
+        )::automatch.found_face)
+        into v_found
+        from automatch.find_in_groups(
+            v_model.id, v_asked.queries, v_asked.bounds, v_asked.schools, v_asked.genders, v_asked.user_ids,
+            v_settings.match_count
+        ) as f;
+    end if;
+    if v_asked.alone_ids is not null then
+        v_found := v_found || automatch.search_alone(v_asked.alone_ids);
+    end if;
     return coalesce(v_found, '{}');
 end
 $$;
@@ -4196,7 +4569,10 @@ as $$
     with scored as (
         -- What score_match() would do, for all at once.
         select j.face_id, j.user_id, other.id, other.profile_id, m.scale_version, m.midpoint, m.width, f.similarity,
-            greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
+            -- In a cluster from the similarity: no other scale comes into use between the search and this.
+            case when a.embedding is null or b.embedding is null
+                then least(automatch.cosine_bound(f.similarity, m.midpoint, m.width), 1)
+                else greatest(least(-(a.embedding <#> b.embedding), 1), -1) end as cosine
         from unnest(p_found) as f
         join public.match_jobs as j on j.id = f.job_id
         join public.faces as other on other.id = f.face_id
@@ -4298,10 +4674,14 @@ begin
         v_match_ids := automatch.write_matches(p_found, v_finished, v_now);
     end if;
     if v_match_ids is not null then
-        perform automatch.publish_matches(v_match_ids);
+        perform automatch.publish_new_matches(v_match_ids, v_now);
     end if;
     if v_finished is not null then
-        perform automatch.notify_job_owners(v_finished);
+        perform automatch.notify_feeds(array(
+            select j.user_id from public.match_jobs as j where j.id = any (v_finished)
+            union
+            select unnest(array[m.profile_a_id, m.profile_b_id]) from public.matches as m where m.id = any (v_match_ids)
+        ));
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);
@@ -4589,6 +4969,20 @@ comment on function public.release_match_jobs(uuid[], bigint[], interval, boolea
     'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
     'attempt: for workers that stop, and for failures of the infrastructure.';
 
+create function public.release_worker_match_jobs(p_worker_id uuid)
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((
+        select public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
+        from automatch.held_jobs as j
+        where j.worker_id = p_worker_id
+        having count(*) > 0
+    ), 0)
+$$;
+comment on function public.release_worker_match_jobs(uuid) is
+    'release_match_jobs() for all that a worker holds, for one that stops: a claim may have been committed whose answer '
+    'it no longer saw. How many.';
+
 create function public.refused_photo(p_face_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -4616,8 +5010,8 @@ returns integer language sql security definer set search_path = pg_catalog, pg_t
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
-        from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at < automatch.now()
+        from automatch.held_jobs as j
+        where j.lease_expires_at < automatch.now()
         limit 500
         for update skip locked
     ),
@@ -5170,6 +5564,42 @@ $$;
 comment on function public.lead_maintenance(uuid, interval) is
     'Lead, or go on leading, for that long; false while another worker leads. With 0 a leader steps down.';
 
+-- 39_idle_workers.sql
+
+-- What workers without work look for: one statement for all that they would else ask in several.
+
+create function public.look_around()
+returns table (
+    due_s double precision, has_leader boolean, schema_version integer, oldest_program integer, preparing_model text
+)
+language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select
+        public.seconds_to_next_match_job(),
+        exists (select from automatch.maintenance_leader as l where l.leads_until > automatch.now()),
+        s.version, s.oldest_program, public.preparing_model()
+    from public.schema_version() as s
+$$;
+comment on function public.look_around() is
+    'When the next job can be claimed, whether a worker leads the maintenance, the schema, and the model with which '
+    'stored photos are embedded.';
+
+create function public.await_turn(p_wait interval)
+returns table (
+    is_registered boolean, due_s double precision, has_leader boolean, schema_version integer, oldest_program integer,
+    preparing_model text
+)
+language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_is_registered constant boolean := public.register_idle(p_wait);
+begin
+    -- A statement of its own, which sees what was committed while this one waited.
+    return query select v_is_registered, l.* from public.look_around() as l;
+end
+$$;
+comment on function public.await_turn(interval) is 'register_idle(), then look_around().';
+
 -- 39_retention.sql
 
 -- Rows that are kept for a time only: sessions, tokens, mails, views of photos, and records of what was done.
@@ -5320,10 +5750,19 @@ begin
         from public.face_embeddings as e
         where e.model = p_model and e.face_id = any (p_face_ids)
     ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(
+            p_model, array(select e.face_id from stored as e where e.embedding is null)
+        ) as s
+        where exists (select from stored as e where e.embedding is null)
+    ),
     exact as materialized (
         select c.number, c.face_id, c.profile_id, -(e.embedding <#> p_queries[c.number]) as cosine
         from unnest(p_numbers, p_face_ids, p_profile_ids) as c (number, face_id, profile_id)
-        join stored as e on e.face_id = c.face_id
+        join (
+            select s.* from stored as s where s.embedding is not null union all select s.* from sharded as s
+        ) as e on e.face_id = c.face_id
     ),
     best as (
         select distinct on (e.number, e.profile_id) e.*
@@ -5393,6 +5832,60 @@ $$;
 comment on function automatch.read_near_faces(halfvec, text, text, text, double precision, uuid[]) is
     'The faces of a group within a distance of the query, of nobody hidden. Reads the whole group.';
 
+create function automatch.find_in_shard(
+    p_query vector, p_half halfvec, p_model text, p_school text, p_gender text, p_limit double precision,
+    p_bound double precision, p_hidden uuid[], p_count integer,
+    out face_ids uuid[], out profile_ids uuid[], out cosines double precision[], out is_complete boolean
+)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    -- A machine of the cluster has no functions of ours.
+    v_error constant double precision := 2 * automatch.half_error();
+begin
+    with near as materialized (
+        select i.face_id, i.profile_id, i.embedding <#> p_half as distance
+        from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+          and (i.embedding <#> p_half) <= p_limit
+          and not (i.profile_id = any (p_hidden))
+    ),
+    chosen as materialized (
+        select n.face_id, n.profile_id from near as n
+        where n.distance <= v_error + (
+            select max(p.distance)
+            from (select min(n.distance) as distance from near as n group by n.profile_id order by 1 limit p_count) as p
+        )
+    ),
+    stored as materialized (
+        select s.face_id, s.embedding from automatch.sharded_embeddings as s
+        where s.model = p_model and s.school = p_school and s.face_id = any (array(select c.face_id from chosen as c))
+    ),
+    exact as materialized (
+        select c.face_id, c.profile_id, -(s.embedding <#> p_query) as cosine
+        from chosen as c
+        left join stored as s on s.face_id = c.face_id
+    ),
+    best as (
+        select distinct on (e.profile_id) e.* from exact as e
+        where e.cosine >= p_bound
+        order by e.profile_id, e.cosine desc, e.face_id
+    ),
+    placed as (select b.* from best as b order by b.cosine desc, b.face_id limit p_count)
+    select array_agg(p.face_id order by p.cosine desc, p.face_id),
+        array_agg(p.profile_id order by p.cosine desc, p.face_id),
+        array_agg(p.cosine order by p.cosine desc, p.face_id),
+        not exists (select from exact as e where e.cosine is null)
+    into face_ids, profile_ids, cosines, is_complete
+    from placed as p;
+end
+$$;
+comment on function automatch.find_in_shard(
+    vector, halfvec, text, text, text, double precision, double precision, uuid[], integer
+) is
+    'read_near_faces() and rank_faces() in one statement for one machine; not complete while embeddings of the group '
+    'are elsewhere.';
+
 create function automatch.find_candidates(
     p_embedding vector, p_school text, p_gender text, p_excluded_profile_ids uuid[],
     p_threshold double precision, p_count integer, p_model text default null
@@ -5415,6 +5908,7 @@ declare
     v_cut double precision;
     v_is_complete boolean := false;
     v_near record;
+    v_found record;
 begin
     if vector_norm(v_query) = 0 then
         return;
@@ -5439,6 +5933,18 @@ begin
         v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
         -- Either everybody over the threshold was handed out, or all that could be among the best.
         v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
+    end if;
+    -- So set_search_plans() left it, because the faces lie in shards.
+    if not v_is_complete and current_setting('plan_cache_mode') = 'auto' then
+        select f.* into v_found from automatch.find_in_shard(
+            v_query, v_half, v_model.id, p_school, p_gender, v_limit, v_bound, p_excluded_profile_ids, p_count
+        ) as f;
+        if v_found.is_complete then
+            return query
+                select f.face_id, f.profile_id, automatch.similarity(f.cosine, v_model.midpoint, v_model.width)
+                from unnest(v_found.face_ids, v_found.profile_ids, v_found.cosines) as f (face_id, profile_id, cosine);
+            return;
+        end if;
     end if;
     if not v_is_complete then
         select n.face_ids, n.profile_ids, n.distances, null::double precision as last into v_near
@@ -5513,9 +6019,10 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
     select
-        j.id, m.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
+        j.id, m.id, p.school, case p.gender when 'male' then 'female' else 'male' end,
+        coalesce(f.embedding, automatch.read_sharded_embedding(m.id, j.face_id)),
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
-        array(select automatch.excluded_profile_ids(p.id))
+        array(select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p.id)
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
@@ -5585,6 +6092,75 @@ comment on function public.read_search_group(text, text, text, xid8, bigint) is
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
     'without a snapshot_xmin, which returns all; or nothing but nulls of a group of more than p_max_faces faces.';
 
+create function automatch.find_in_groups(
+    p_model text, p_queries vector[], p_bounds double precision[], p_schools text[], p_genders text[],
+    p_profile_ids uuid[], p_count integer
+)
+returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- As in read_near_faces().
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_indexscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_error constant double precision := 2 * automatch.half_error();
+    v_near record;
+begin
+    with asked as materialized (
+        -- Cast once: inside the lateral join it would be cast for every row.
+        select a.number::integer as number, l2_normalize(a.query)::halfvec as query, a.school, a.gender,
+            v_error - a.bound as most, array(
+                select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = a.profile_id
+            ) || a.profile_id as hidden
+        from unnest(p_queries, p_bounds, p_schools, p_genders, p_profile_ids)
+            with ordinality as a (query, bound, school, gender, profile_id, number)
+    ),
+    near as (
+        select a.number, g.face_id, g.profile_id, g.distance
+        from asked as a
+        -- "offset" keeps it from being planned, while groups are small, as one join that reads all of them.
+        cross join lateral (
+            select i.face_id, i.profile_id, i.embedding <#> a.query as distance
+            from public.face_index as i
+            where i.model = p_model and i.school = a.school and i.gender = a.gender
+              and (i.embedding <#> a.query) <= a.most
+              and not (i.profile_id = any (a.hidden))
+            offset 0
+        ) as g
+    ),
+    people as (
+        select n.*, min(n.distance) over (partition by n.number, n.profile_id) as nearest from near as n
+    ),
+    placed as (
+        select p.*, dense_rank() over (partition by p.number order by p.nearest, p.profile_id) as place from people as p
+    ),
+    -- nth_distance() of each query.
+    cut as (
+        select p.*, v_error + max(p.nearest) filter (where p.place = p_count) over (partition by p.number) as most
+        from placed as p
+    )
+    select array_agg(c.number) as numbers, array_agg(c.face_id) as face_ids, array_agg(c.profile_id) as profile_ids
+    into v_near
+    from cut as c
+    where c.most is null or c.distance <= c.most;
+    if v_near.numbers is null then
+        return;
+    end if;
+    return query select r.* from automatch.rank_faces(
+        p_model, array(select l2_normalize(a.query) from unnest(p_queries) with ordinality as a (query, number) order by a.number),
+        p_bounds, p_count, v_near.numbers, v_near.face_ids, v_near.profile_ids
+    ) as r;
+end
+$$;
+comment on function automatch.find_in_groups(
+    text, vector[], double precision[], text[], text[], uuid[], integer
+) is
+    'find_candidates() for many people at once, each in a group of their own, in groups without an index. Query n is of '
+    'p_profile_ids[n].';
+
 create function automatch.place_candidates(
     p_starts integer[], p_ends integer[], p_listed uuid[], p_face_ids uuid[], p_profile_ids uuid[],
     p_numbers integer[], p_hidden uuid[],
@@ -5639,7 +6215,11 @@ begin
     select m.* into v_model from public.embedding_models as m where m.active;
     select s.* into v_settings from public.match_settings as s;
     select
-        array_agg(e.embedding order by asked.number) as queries,
+        array_agg(
+            -- Normalized once more, as find_candidates() does, or similarities would differ by their rounding.
+            coalesce(e.embedding, l2_normalize(automatch.read_sharded_embedding(e.model, e.face_id)))
+            order by asked.number
+        ) as queries,
         array_agg(
             automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width)
             order by asked.number
@@ -5654,7 +6234,9 @@ begin
     from unnest(p_job_ids) with ordinality as asked (id, number)
     join public.match_jobs as j on j.id = asked.id
     cross join lateral (
-        select j.user_id as profile_id union all select automatch.excluded_profile_ids(j.user_id)
+        select j.user_id as profile_id
+        union all
+        select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = j.user_id
     ) as h;
     -- Faces that have left the group since are not found.
     select array_agg(i.face_id) as face_ids, array_agg(i.profile_id) as profile_ids
@@ -5697,6 +6279,22 @@ create table automatch.group_indexes (
 );
 comment on table automatch.group_indexes is
     'Groups that are searched through an index of their own; one that is not ready is not used.';
+
+create function automatch.find_group_partition(p_model text, p_school text, p_gender text)
+returns regclass language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.is_distributed() then
+        -- Citus makes an index in every shard; all but that of the school stay empty.
+        return format('public.%I', 'face_index_' || p_model);
+    end if;
+    return (
+        select i.tableoid from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender limit 1
+    );
+end
+$$;
+comment on function automatch.find_group_partition(text, text, text) is 'The table that the index of a group is made on.';
 
 create function automatch.read_group_index(
     p_query halfvec, p_model text, p_dimensions integer, p_school text, p_gender text
@@ -5742,6 +6340,7 @@ as $$
 #variable_conflict use_column
 declare
     v_model constant text := public.active_embedding_model();
+    v_is_distributed constant boolean := automatch.is_distributed();
 begin
     return query
         with groups as materialized (
@@ -5753,7 +6352,9 @@ begin
             limit p_limit
         )
         select g.school, g.gender, g.faces, x.index_name, x.ready,
-            pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
+            -- What lies on another machine has no size here.
+            case when not v_is_distributed then pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))) end,
+            coalesce(a.audits, 0), a.recall
         from groups as g
         left join automatch.group_indexes as x on x.model = v_model and x.school = g.school and x.gender = g.gender
         left join lateral (
@@ -5869,7 +6470,9 @@ declare
     v_count bigint;
 begin
     select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
-        f.model, f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        f.model,
+        coalesce(f.embedding, automatch.read_sharded_embedding(m.id, j.face_id)) as embedding,
+        coalesce(j.threshold, s.threshold) as threshold,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
     into v_asked
     from public.match_jobs as j
@@ -6124,9 +6727,18 @@ as $$
         end as number
         from shares as s
         cross join lateral pg_catalog.generate_series(1, s.share::bigint) as n
+    ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(public.active_embedding_model(), array(
+            select p.face_id
+            from people as p
+            join public.embedding_models as m on m.active
+            join public.face_embeddings as e on e.model = m.id and e.face_id = p.face_id and e.embedding is null
+        )) as s
     )
     select
-        sqrt(greatest(2 + 2 * (a.embedding <#> b.embedding), 0)),
+        sqrt(greatest(2 + 2 * (coalesce(a.embedding, far_a.embedding) <#> coalesce(b.embedding, far_b.embedding)), 0)),
         case when she.half = he.half then she.half end
     from drawn as d
     join people as she on she.school = d.school and she.gender = 'female' and she.place = d.number / d.men
@@ -6134,6 +6746,8 @@ as $$
     join public.embedding_models as m on m.active
     join public.face_embeddings as a on a.model = m.id and a.face_id = she.face_id
     join public.face_embeddings as b on b.model = m.id and b.face_id = he.face_id
+    left join sharded as far_a on far_a.face_id = a.face_id
+    left join sharded as far_b on far_b.face_id = b.face_id
 $$;
 comment on function public.sample_stranger_distances(integer, bigint, boolean) is
     'Distances u = sqrt(2 - 2 cos) of at most p_pairs random pairs of opposite gender inside schools; half '
@@ -6293,7 +6907,8 @@ begin
             select case p.gender when 'male' then 'female' else 'male' end as gender
         ) as g
         left join lateral automatch.brute_force_search(
-            f.embedding, p.school, g.gender, array(select automatch.excluded_profile_ids(p.id)) || p.id,
+            coalesce(f.embedding, automatch.read_sharded_embedding(f.model, f.face_id)), p.school, g.gender,
+            array(select automatch.excluded_profile_ids(p.id)) || p.id,
             coalesce(new.threshold, s.threshold), s.match_count
         ) as e on true
         where p.id = new.user_id and p.school is not null and p.gender is not null
@@ -6608,9 +7223,6 @@ comment on column public.matches.scale_version is 'The scale of similarity, and 
 comment on column public.matches.number is
     'Grows in the order in which matches of a person are committed: it is drawn while both feeds are locked.';
 create index matches_face_b_idx on public.matches (face_b_id);
--- For the best remaining match of two people, when one of their photos is deleted.
-create index matches_people_idx on public.matches
-    (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
 -- For matches that are still to be rescored, in the order of the feeds.
 create index matches_scale_idx on public.matches (scale_version, created_at);
 
@@ -6640,7 +7252,10 @@ declare
 begin
     perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     -- From the embeddings, not from the similarity: the scale may have changed since the search.
-    select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
+    select -(
+            coalesce(a.embedding, automatch.read_sharded_embedding(m.id, a.face_id))
+            <#> coalesce(b.embedding, automatch.read_sharded_embedding(m.id, b.face_id))
+        ) as cosine, m.midpoint, m.width, m.scale_version into v_model
     from public.embedding_models as m
     join public.face_embeddings as a on a.model = m.id and a.face_id = new.face_a_id
     join public.face_embeddings as b on b.model = m.id and b.face_id = new.face_b_id
@@ -6728,26 +7343,8 @@ comment on function public.rescore_matches(integer) is
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
-    union
-    select d.profile_id from public.match_dismissals as d where d.other_profile_id = p_profile_id
-    union
-    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = p_profile_id
-    union
-    select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
-    union
-    select s.profile_b_id from automatch.suspected_duplicates as s
-    where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
-      and not (select m.match_same_person from public.match_settings as m)
-    union
-    select s.profile_a_id from automatch.suspected_duplicates as s
-    where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
-      and not (select m.match_same_person from public.match_settings as m)
-$$;
-comment on function automatch.excluded_profile_ids(uuid) is
-    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
-    'suspected to be the same person, where match_settings excludes those.';
+as $$ select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p_profile_id $$;
+comment on function automatch.excluded_profile_ids(uuid) is 'excluded_profiles of one person; of many, ask the view.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -6764,7 +7361,10 @@ as $$
         where me.id = p_viewer_id
           and me.admitted
           and other.id = p_other_id
-          and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
+          and not exists (
+              select from automatch.excluded_profiles as x
+              where x.profile_id = p_viewer_id and x.other_profile_id = other.id
+          )
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is 'Whether a search would still find the other person.';
@@ -7102,26 +7702,17 @@ $$;
 comment on function automatch.renumber_matches(uuid[]) is
     'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
 
-create function automatch.publish_matches(p_match_ids uuid[])
+create function automatch.publish_new_matches(p_match_ids uuid[], p_now timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_now timestamptz;
-    v_profile_ids uuid[] := array(
-        select unnest(array[m.profile_a_id, m.profile_b_id])
-        from public.matches as m where m.id = any (p_match_ids)
-    );
 begin
-    perform automatch.lock_feeds(v_profile_ids);
-    v_now := automatch.now();
-    perform automatch.renumber_matches(p_match_ids);
-
     with sides as materialized (
-        select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
-        from public.matches as m where m.id = any (p_match_ids)
-        union all
-        select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
-        from public.matches as m where m.id = any (p_match_ids)
+        select m.id, m.similarity, m.number, side.profile_id, side.other_profile_id
+        from public.matches as m
+        cross join lateral (
+            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+        ) as side (profile_id, other_profile_id)
+        where m.id = any (p_match_ids)
     ),
     -- The entry of two people shows their best pair of photos; a worse one changes nothing.
     better as (
@@ -7165,21 +7756,40 @@ begin
         from grown as g
         where h.profile_id = g.profile_id
     ),
+    -- Apart from the others, mostly none: planned while feeds are small, each entry is compared with each of these.
+    there as materialized (select p.* from placed as p where p.is_there),
     moved as (
         update automatch.feed_entries as e
-        set position = p.position, place = p.position, match_id = p.id, created_at = v_now, seen_at = null
-        from placed as p
-        where p.is_there and e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id
+        set position = p.position, place = p.position, match_id = p.id, created_at = p_now, seen_at = null
+        from there as p
+        where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id
     )
     -- Not "on conflict", which writes two records for each row: with both feeds locked nobody else adds one.
     insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
-    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, v_now
+    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, p_now
     from placed as p
     where p.is_there is null;
+end
+$$;
+comment on function automatch.publish_new_matches(uuid[], timestamptz) is
+    'publish_matches() for matches that were inserted while both feeds were locked; notifies nobody.';
 
+create function automatch.publish_matches(p_match_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile_ids uuid[] := array(
+        select unnest(array[m.profile_a_id, m.profile_b_id])
+        from public.matches as m where m.id = any (p_match_ids)
+    );
+begin
+    perform automatch.lock_feeds(v_profile_ids);
+    perform automatch.renumber_matches(p_match_ids);
+    perform automatch.publish_new_matches(p_match_ids, automatch.now());
     perform automatch.notify_feeds(v_profile_ids);
 end
 $$;
+comment on function automatch.publish_matches(uuid[]) is 'Put matches into both feeds.';
 
 create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -7277,14 +7887,17 @@ create function automatch.show_best_match(p_profile_id uuid, p_other_profile_id 
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_faces constant uuid[] := array(
+        select f.id from public.faces as f where f.profile_id in (p_profile_id, p_other_profile_id)
+    );
     v_match_id uuid;
     v_side uuid;
     v_position bigint;
 begin
+    -- Two photos of one person are no match. Without an index of its own, which each match would write.
     select m.id into v_match_id
     from public.matches as m
-    where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
-      and greatest(m.profile_a_id, m.profile_b_id) = greatest(p_profile_id, p_other_profile_id)
+    where m.face_a_id = any (v_faces) and m.face_b_id = any (v_faces)
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop
@@ -8362,8 +8975,7 @@ as $$
               and (l.classid::bigint << 32) | l.objid::bigint = automatch.lock_key('worker')
         ),
         (
-            select count(distinct j.worker_id) from public.match_jobs as j
-            where j.status = 'processing' and j.lease_expires_at > automatch.now()
+            select count(distinct j.worker_id) from automatch.held_jobs as j where j.lease_expires_at > automatch.now()
         )
     )::integer
 $$;
@@ -8442,6 +9054,24 @@ create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profi
 create index suspected_duplicates_model_idx on automatch.suspected_duplicates (model);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
+create view automatch.excluded_profiles with (security_invoker = true) as
+select d.profile_id, d.other_profile_id from public.match_dismissals as d
+union
+select d.other_profile_id, d.profile_id from public.match_dismissals as d
+union
+select b.profile_id, b.blocked_profile_id from public.profile_blocks as b
+union
+select b.blocked_profile_id, b.profile_id from public.profile_blocks as b
+union
+select s.profile_a_id, s.profile_b_id from automatch.suspected_duplicates as s
+where s.state <> 'dismissed' and not (select m.match_same_person from public.match_settings as m)
+union
+select s.profile_b_id, s.profile_a_id from automatch.suspected_duplicates as s
+where s.state <> 'dismissed' and not (select m.match_same_person from public.match_settings as m);
+comment on view automatch.excluded_profiles is
+    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
+    'suspected to be the same person, where match_settings excludes those.';
+
 create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
@@ -8493,7 +9123,9 @@ begin
           and i.profile_id <> p_profile_id
     ),
     exact as (
-        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> p_embedding), 0)) as u
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (
+                coalesce(f.embedding, automatch.read_sharded_embedding(p_model, c.face_id)) <#> p_embedding
+            ), 0)) as u
         from close as c
         join public.face_embeddings as f on f.model = p_model and f.face_id = c.face_id
         join public.profiles as p on p.id = c.profile_id and not p.simulated
@@ -8527,8 +9159,8 @@ as $$
         from automatch.held_faces as h join public.faces as f on f.id = h.face_id
         where h.reason in ('reported', 'hidden')
     ),
-    seen as materialized (
-        select p.id, p.gender, sqrt(greatest(2 + 2 * (e.embedding <#> p_embedding), 0)) as u
+    stored as materialized (
+        select p.id, p.gender, f.id as face_id, e.embedding
         from people as o
         join public.profiles as p on p.id = o.id
         join public.faces as f on f.profile_id = p.id
@@ -8545,6 +9177,17 @@ as $$
               select from automatch.held_faces as h
               where h.face_id = f.id and h.reason not in ('reported', 'hidden')
           )
+    ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(
+            p_model, array(select e.face_id from stored as e where e.embedding is null)
+        ) as s
+    ),
+    seen as (
+        select e.id, e.gender, sqrt(greatest(2 + 2 * (coalesce(e.embedding, s.embedding) <#> p_embedding), 0)) as u
+        from stored as e
+        left join sharded as s on s.face_id = e.face_id
     )
     select s.id, min(s.u)
     from seen as s
@@ -8565,7 +9208,8 @@ as $$
 declare
     v_asked record;
 begin
-    select f.model, f.embedding, p.id, p.school, p.gender into v_asked
+    select f.model, coalesce(f.embedding, automatch.read_sharded_embedding(m.id, p_face_id)) as embedding, p.id,
+        p.school, p.gender into v_asked
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
@@ -8688,7 +9332,9 @@ begin
     checked := 0;
     flagged := 0;
     -- Only while no job waits.
-    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
+    if exists (
+        select from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and not j.scheduled
+    ) then
         return;
     end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);
@@ -9316,7 +9962,7 @@ returns setof uuid language sql security definer set search_path = pg_catalog, p
 as $$
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and not j.scheduled
+        where j.completed_at is null and j.status = 'pending' and not j.scheduled
         order by j.position
         limit p_limit
     )
@@ -9330,8 +9976,8 @@ as $$
     union all
     (
         -- Jobs of lost workers, before the sweep.
-        select j.id from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
+        select j.id from automatch.held_jobs as j
+        where j.lease_expires_at < (select automatch.now())
         limit p_limit
     )
     limit p_limit
@@ -9352,8 +9998,7 @@ as $$
         coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
         (select q.paused from automatch.queue_settings as q),
         exists (
-            select from public.match_jobs as held
-            where held.status = 'processing' and held.lease_expires_at > (select automatch.now())
+            select from automatch.held_jobs as held where held.lease_expires_at > (select automatch.now())
         )
     from public.match_jobs as j
     where j.id = any (p_job_ids)
@@ -9565,7 +10210,7 @@ comment on function automatch.suspect_lookalikes(text, vector, uuid, text, text)
 create function automatch.load_first_embedding(p_model text, p_profile_id uuid)
 returns vector language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    select e.embedding
+    select coalesce(e.embedding, automatch.read_sharded_embedding(p_model, f.id))
     from public.faces as f
     join public.face_embeddings as e on e.model = p_model and e.face_id = f.id
     where f.profile_id = p_profile_id and not exists (select from automatch.held_faces as h where h.face_id = f.id)
@@ -9886,7 +10531,7 @@ declare
     v_embedding vector;
 begin
     select p.* into v_profile from public.profiles as p where p.id = p_profile_id for no key update;
-    select e.embedding into v_embedding
+    select coalesce(e.embedding, automatch.read_sharded_embedding(p_model, f.id)) into v_embedding
     from public.faces as f
     join automatch.held_faces as h on h.face_id = f.id and h.reason = 'challenge'
     join public.face_embeddings as e on e.face_id = f.id and e.model = p_model
@@ -10661,7 +11306,7 @@ comment on function public.publish_notice(text, text, text, boolean) is
 
 -- 72_people_admin.sql
 
--- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
+-- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.operators.acts.
 
 create function public.find_people(p_query text, p_limit integer default 20)
 returns table (id uuid, email text, name text, school text, created_at timestamptz)
@@ -11625,7 +12270,7 @@ for each row execute function automatch.face_left_cases();
 
 -- 75_case_decisions.sql
 
--- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
+-- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.operators.acts.
 
 create function public.list_cases(
     p_state text default null, p_limit integer default 50, p_operator_id uuid default null
@@ -12311,10 +12956,12 @@ begin
     loop
         place := v_table.name::text;
         begin
+            -- "offset": the machines of a cluster have no functions of ours.
             execute format(
-                'select count(*) from %s as t where exists (select from regexp_matches(concat_ws('' '', %s), '
+                'select count(*) from (select concat_ws('' '', %s) as line from %s as t offset 0) as x '
+                'where exists (select from regexp_matches(x.line, '
                 '''[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}'', ''g'') as m (ids) '
-                'where automatch.text_sha256(m.ids[1]) = any ($1))', v_table.name, v_table.columns
+                'where automatch.text_sha256(m.ids[1]) = any ($1))', v_table.columns, v_table.name
             ) into row_count using p_sha256s;
         exception when insufficient_privilege then
             -- Of Supabase's own, which we may not read.
@@ -12926,7 +13573,7 @@ comment on function public.get_metrics(integer) is
 
 -- 82_acts.sql
 
--- Whom an act of an operator is about, which automatch.services.acts asks before anything is done; and what waits for one.
+-- Whom an act of an operator is about, which automatch.services.operators.acts asks before anything is done; and what waits for one.
 
 create function automatch.find_mail_people(p_mail automatch.mails)
 returns table (profile_id uuid, is_subject boolean)
@@ -13325,17 +13972,19 @@ from (values
         public.claim_match_jobs public.delete_expired_rows public.clean_up_rate_limits
         public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.await_turn public.look_around
+        public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault public.lead_maintenance
-        public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
+        public.release_worker_match_jobs public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
+    -- Some of them by the checks and triggers of what it may write.
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
-        automatch.is_face_box automatch.similarity public.add_similarity_scale
-        public.enqueue_match_job public.find_similar_faces_filtered
+        automatch.is_audited automatch.is_face_box automatch.is_moving_embeddings automatch.is_renaming automatch.similarity
+        public.add_similarity_scale public.enqueue_match_job public.find_similar_faces_filtered
     ')
 ) as r (kind, privileges, grantees, objects)
 cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)
@@ -13494,6 +14143,7 @@ begin
         ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
+        ['automatch.sharded_embeddings', 'embedding'],
         ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
         ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address'],
         ['automatch.push_subscriptions', 'endpoint'], ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']

@@ -15,6 +15,8 @@ select
     pg_catalog.now() as taken_at,
     current_setting('server_version_num')::integer / 10000 as postgres,
     current_user::text as owner,
+    -- Not Citus: rows in shards are written out as those of one server, and restored there.
+    array(select e.extname::text from pg_catalog.pg_extension as e where e.extname !~ '^(citus|plpgsql)') as extensions,
     (select s.mark from automatch.photo_store as s) as photo_store,
     (
         select max(m.version) from supabase_migrations.schema_migrations as m where m.name like 'automatch\_%%'

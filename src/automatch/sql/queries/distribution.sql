@@ -11,6 +11,48 @@ select automatch.is_distributed() as is_distributed,
     case when to_regclass('public.face_index_next') is not null
         then automatch.is_distributed('public.face_index_next') end as next_is_distributed
 
+-- name: embeddings
+-- Whether they are written into shards, and whether all are where they are written.
+select automatch.are_embeddings_sharded() as are_sharded,
+    case when automatch.are_embeddings_sharded()
+        then exists (
+            select from pg_catalog.pg_constraint as c
+            where c.conrelid = 'public.face_embeddings'::regclass and c.conname = 'embedding_is_in_a_shard'
+        )
+        else (
+            select a.attnotnull from pg_catalog.pg_attribute as a
+            where a.attrelid = 'public.face_embeddings'::regclass and a.attname = 'embedding'
+        )
+    end as are_settled
+
+-- name: begin_sharding
+select automatch.begin_sharding()
+
+-- name: end_sharding
+select automatch.end_sharding()
+
+-- name: begin_unsharding
+select automatch.begin_unsharding()
+
+-- name: end_unsharding
+select automatch.end_unsharding()
+
+-- name: people
+-- By school, the smallest first.
+select coalesce(p.school, '') as school, count(*) as people
+from public.profiles as p
+group by coalesce(p.school, '')
+order by 2, 1
+
+-- name: move_embeddings
+select m.upto, m.people from automatch.move_embeddings(%(school)s, %(upto)s, %(people)s) as m
+
+-- name: has_misplaced
+-- Whether an embedding is not where it is written now.
+select exists (
+    select from public.face_embeddings as e where (e.embedding is null) <> (select automatch.are_embeddings_sharded())
+)
+
 -- name: begin_copy
 select automatch.begin_index_copy(%(shards)s)
 

@@ -7,7 +7,7 @@ select
     ) as ended_last_minute,
     (
         select count(*) from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at < automatch.now() - interval '1 minute'
+        where j.completed_at is null and j.lease_expires_at < automatch.now() - interval '1 minute'
     ) as long_expired
 from public.get_match_queue() as q
 

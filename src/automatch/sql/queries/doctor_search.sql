@@ -18,12 +18,39 @@ where c.relnamespace in ('public'::regnamespace, 'automatch'::regnamespace)
   )
 order by 1
 
+-- name: differing_schools
+-- Schools whose rows in face_index are not those of automatch.findable_faces: by sums, which each shard makes of its own.
+with findable as materialized (
+    select f.school, f.model, f.gender, count(*) as faces, sum(uuid_hash_extended(f.face_id, 0)) as hash
+    from automatch.findable_faces as f
+    group by f.school, f.model, f.gender
+),
+indexed as materialized (
+    select i.school, i.model, i.gender, count(*) as faces, sum(uuid_hash_extended(i.face_id, 0)) as hash
+    from public.face_index as i
+    group by i.school, i.model, i.gender
+)
+select distinct coalesce(f.school, i.school)
+from findable as f
+full join indexed as i on i.school = f.school and i.model = f.model and i.gender = f.gender
+where f.faces is distinct from i.faces or f.hash is distinct from i.hash
+
 -- name: out_of_sync
--- People whose rows in face_index differ from automatch.findable_faces.
+-- The people of these schools whose rows differ. By face first, or text is compared for each.
+with findable as materialized (
+    select f.face_id, f.profile_id, f.model, f.school, f.gender
+    from automatch.findable_faces as f
+    where f.school = any (%(schools)s)
+),
+indexed as materialized (
+    select i.face_id, i.profile_id, i.model, i.school, i.gender
+    from public.face_index as i
+    where i.school = any (%(schools)s)
+)
 select distinct coalesce(f.profile_id, i.profile_id)
-from automatch.findable_faces as f
-full join public.face_index as i
-    on i.model = f.model and i.school = f.school and i.gender = f.gender and i.face_id = f.face_id
+from findable as f
+full join indexed as i
+    on i.face_id = f.face_id and i.model = f.model and i.school = f.school and i.gender = f.gender
 where i.face_id is null or f.face_id is null
 limit 10000
 

@@ -36,7 +36,8 @@ select
         join pg_catalog.pg_class as x on x.oid = i.indexrelid
         join pg_catalog.pg_am as m on m.oid = x.relam
         where i.indrelid = c.oid and m.amname = 'hnsw'
-    ) as is_large
+    ) as is_large,
+    automatch.is_distributed(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) as is_distributed
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where c.relkind = 'r'
@@ -52,7 +53,8 @@ order by 1
 
 -- name: all_tables
 -- Dead rows of others have ids of erased people, and an index of vectors overwrites what is vacuumed.
-select n.nspname || '.' || c.relname as name
+select n.nspname || '.' || c.relname as name, false as is_large,
+    automatch.is_distributed(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) as is_distributed
 from pg_catalog.pg_class as c
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 where c.relkind = 'r' and n.nspname in ('public', 'automatch', 'auth')

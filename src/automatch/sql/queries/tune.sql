@@ -34,7 +34,7 @@ with faces as materialized (
     order by i.face_id
     limit %(count)s
 )
-select e.embedding
+select coalesce(e.embedding, automatch.read_sharded_embedding(e.model, e.face_id))
 from faces as f
 join public.face_embeddings as e on e.model = f.model and e.face_id = f.face_id
 
@@ -60,10 +60,7 @@ select p.index_name, format(
     'create index concurrently %%1$I on %%2$s using hnsw ((embedding::%%8$I.halfvec(%%3$s)) %%8$I.halfvec_ip_ops) '
     'with (m = %%4$s, ef_construction = %%5$s) where school = %%6$L and gender = %%7$L',
     p.index_name,
-    (
-        select i.tableoid::regclass from public.face_index as i
-        where i.model = p.model and i.school = p.school and i.gender = p.gender limit 1
-    ),
+    automatch.find_group_partition(p.model, p.school, p.gender),
     (select m.dimensions from public.embedding_models as m where m.id = p.model),
     p.m, p.ef_construction, p.school, p.gender,
     (select e.extnamespace::regnamespace from pg_catalog.pg_extension as e where e.extname = 'vector')

@@ -9,7 +9,8 @@ create function automatch.lock_key(p_purpose text)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
 as $$ select hashtextextended('automatch ' || p_purpose, 0) $$;
 comment on function automatch.lock_key(text) is
-    'The key of an advisory lock: worker, idle_worker, cleanup, owners, pauses, schedule, cron, scales, history, uploads of a person.';
+    'The key of an advisory lock: worker, idle_worker, virtual_time, cleanup, owners, pauses, schedule, cron, backup, model, '
+    'model_change, history, reports, uploads of a person, first photos of a school.';
 
 create function automatch.claims()
 returns jsonb language sql stable set search_path = pg_catalog, pg_temp

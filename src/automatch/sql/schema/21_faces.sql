@@ -219,7 +219,7 @@ begin
         );
     end if;
     if p_max_waiting < (
-        select count(*) from public.match_jobs as j where j.user_id = v_id and j.status = 'pending'
+        select count(*) from public.match_jobs as j where j.user_id = v_id and j.completed_at is null and j.status = 'pending'
     ) then
         perform automatch.raise_error(
             'photos_waiting', 'Your other photos are still waiting for their turn. Try again when one is done.'

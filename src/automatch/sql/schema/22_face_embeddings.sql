@@ -15,7 +15,7 @@ alter table public.face_embeddings alter column embedding set storage main;
 comment on table public.face_embeddings is
     'Embeddings of faces by model. Those of a model that is not in use are kept while a change of the model is open.';
 comment on column public.face_embeddings.embedding is
-    'float32, unit length, as many numbers as the model has dimensions.';
+    'float32, unit length, as many numbers as the model has dimensions; null in a cluster, see sharded_embeddings.';
 comment on column public.face_embeddings.quality is
     'What was measured of the face, and under "eyes" where they are in the copies of the photo.';
 comment on column public.face_embeddings.detector is 'What found the face; null where the AI service does not tell.';
@@ -50,6 +50,7 @@ begin
     execute format('alter table public.face_embeddings attach partition %s for values in (%L)', v_embeddings, p_model);
     perform automatch.apply_table_rules(v_embeddings::regclass);
     perform automatch.add_index_partition('face_index', p_model, not automatch.is_distributed());
+    perform automatch.add_sharded_partition(p_model, v_dimensions);
 end
 $$;
 comment on function automatch.add_model_partitions(text) is
@@ -62,6 +63,7 @@ begin
     delete from automatch.group_indexes as g where g.model = p_model;
     execute format('drop table if exists public.%I', 'face_index_' || p_model);
     execute format('drop table if exists public.%I', 'face_embeddings_' || p_model);
+    execute format('drop table if exists automatch.%I', 'sharded_embeddings_' || p_model);
 end
 $$;
 comment on function automatch.drop_model_partitions(text) is
@@ -135,6 +137,12 @@ begin
 end
 $$;
 
+create function automatch.is_moving_embeddings()
+returns boolean language sql stable set search_path = pg_catalog, pg_temp
+as $$ select coalesce(current_setting('automatch.moving_embeddings', true), '') = 'on' $$;
+comment on function automatch.is_moving_embeddings() is
+    'Whether embeddings change their place and nothing else: see move_embeddings().';
+
 create trigger face_embeddings_added
 after insert on public.face_embeddings
 referencing new table as changed
@@ -143,7 +151,7 @@ for each statement execute function automatch.embeddings_changed();
 create trigger face_embeddings_changed
 after update on public.face_embeddings
 referencing new table as changed
-for each statement execute function automatch.embeddings_changed();
+for each statement when (not automatch.is_moving_embeddings()) execute function automatch.embeddings_changed();
 
 create function automatch.embeddings_removed()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -152,6 +160,15 @@ declare
     v_group record;
 begin
     -- With a deleted face or person nothing is left to do here: their own triggers come first.
+    for v_group in
+        select p.school, array_agg(r.face_id) as face_ids, array_agg(distinct r.model) as models
+        from removed as r
+        join public.faces as f on f.id = r.face_id
+        join public.profiles as p on p.id = f.profile_id
+        group by p.school
+    loop
+        perform automatch.forget_sharded_embeddings(v_group.school, v_group.face_ids, v_group.models);
+    end loop;
     for v_group in
         select p.school, p.gender, array_agg(distinct r.face_id) as face_ids
         from removed as r

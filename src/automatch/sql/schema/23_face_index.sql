@@ -54,7 +54,13 @@ where p.profile_type = 'user'
   and p.admitted
   and p.school is not null
   and p.gender is not null
-  and automatch.has_consent(p.id)
+  -- has_consent(), in a form that is not called person by person where all are asked for.
+  and exists (
+      select from public.biometric_consents as c
+      where c.profile_id = p.id and c.action = 'granted' and not exists (
+          select from public.biometric_consents as l where l.profile_id = c.profile_id and l.id > c.id
+      )
+  )
   and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
@@ -71,16 +77,19 @@ declare
     v_active constant text := public.active_embedding_model();
     v_version constant xid8 := pg_current_xact_id();
     v_face record;
+    v_embedding halfvec;
 begin
     -- Row by row: a sharded Postgres sends each straight to its shard, and would plan a join as one of all shards.
     for v_face in
         select f.* from automatch.findable_faces as f
         where f.face_id = any (p_face_ids) and (p_model is null or f.model = p_model)
     loop
+        -- First: a statement in a shard of this server cannot ask other shards.
+        v_embedding := coalesce(v_face.embedding, automatch.read_sharded_embedding(v_face.model, v_face.face_id));
         insert into public.face_index as i (version, face_id, profile_id, model, school, gender, embedding)
         values (
             v_version, v_face.face_id, v_face.profile_id, v_face.model, v_face.school, v_face.gender,
-            v_face.embedding::halfvec
+            v_embedding
         )
         on conflict (model, school, gender, face_id) do update
             set version = excluded.version, profile_id = excluded.profile_id, embedding = excluded.embedding;
@@ -124,6 +133,7 @@ begin
     )
     insert into public.face_index (version, face_id, profile_id, model, school, gender, embedding)
     select v_version, m.face_id, m.profile_id, m.model, p_name, m.gender, m.embedding from moved as m;
+    perform automatch.move_sharded_embeddings(p_school, p_name);
 end
 $$;
 comment on function automatch.rename_index_school(text, text) is
@@ -140,10 +150,12 @@ begin
         select p.school, p.gender, array_agg(r.id) as face_ids
         from removed as r
         join public.profiles as p on p.id = r.profile_id
-        where p.school is not null and p.gender is not null
         group by p.school, p.gender
     loop
-        perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+        if v_group.school is not null and v_group.gender is not null then
+            perform automatch.unindex_faces(v_group.school, v_group.gender, v_group.face_ids);
+        end if;
+        perform automatch.forget_sharded_embeddings(v_group.school, v_group.face_ids);
     end loop;
     return null;
 end
@@ -157,12 +169,13 @@ for each statement execute function automatch.faces_removed();
 create function automatch.profile_leaves_index()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_faces constant uuid[] := array(select f.id from public.faces as f where f.profile_id = old.id);
 begin
     if old.school is not null and old.gender is not null then
-        perform automatch.unindex_faces(
-            old.school, old.gender, array(select f.id from public.faces as f where f.profile_id = old.id)
-        );
+        perform automatch.unindex_faces(old.school, old.gender, v_faces);
     end if;
+    perform automatch.forget_sharded_embeddings(old.school, v_faces);
     return old;
 end
 $$;
@@ -180,6 +193,9 @@ begin
     if cardinality(v_faces) > 0 then
         if old.school is not null and old.gender is not null then
             perform automatch.unindex_faces(old.school, old.gender, v_faces);
+        end if;
+        if old.school is distinct from new.school then
+            perform automatch.move_sharded_embeddings(old.school, new.school, v_faces);
         end if;
         if not new.simulated and (old.school is distinct from new.school or new.admitted and not old.admitted) then
             perform automatch.hold_lookalike(new.id, new.school, new.gender);

@@ -233,7 +233,7 @@ begin
         and not (select q.paused from automatch.queue_settings as q)
         and exists (
             select from public.match_jobs as j
-            where j.status = 'pending' and not j.scheduled and j.priority < 3
+            where j.completed_at is null and j.status = 'pending' and not j.scheduled and j.priority < 3
         );
     if not (v_change.listed or v_yields) then
         select count(*) into v_waiting from (
@@ -324,7 +324,7 @@ begin
     perform from automatch.reruns as r where r.finished_at is null for update;
     -- What is being worked on was seen with the other model: it is released and claimed again.
     perform public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
-    from public.match_jobs as j where j.status = 'processing' having count(*) > 0;
+    from automatch.held_jobs as j having count(*) > 0;
     -- One after the other: a unique index allows one active model at any moment.
     update public.embedding_models set active = false where active;
     update public.embedding_models set active = true where id = p_model;
@@ -514,7 +514,8 @@ begin
             from asked as a
             join public.face_embeddings as e on e.face_id = a.face_id and e.model = any (array[v_before, v_after])
             cross join lateral automatch.find_candidates(
-                e.embedding, a.school, a.wanted, a.hidden, a.threshold, a.match_count, e.model
+                coalesce(e.embedding, automatch.read_sharded_embedding(e.model, e.face_id)),
+                a.school, a.wanted, a.hidden, a.threshold, a.match_count, e.model
             ) as c
         ),
         old as materialized (select * from found as f where f.model = v_before),
@@ -616,7 +617,10 @@ begin
         select unnest(array[x.profile_a_id, x.profile_b_id]) from public.matches as x where x.id = any (v_ids)
     ));
     with old as materialized (
-        select x.id, x.similarity, greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
+        select x.id, x.similarity, greatest(least(-(
+                coalesce(a.embedding, automatch.read_sharded_embedding(v_model, a.face_id))
+                <#> coalesce(b.embedding, automatch.read_sharded_embedding(v_model, b.face_id))
+            ), 1), -1) as cosine
         from public.matches as x
         join public.face_embeddings as a on a.model = v_model and a.face_id = x.face_a_id
         join public.face_embeddings as b on b.model = v_model and b.face_id = x.face_b_id

@@ -47,8 +47,8 @@ as $$
     cross join unnest(p.proconfig) as c (setting)
     where p.pronamespace in ('public'::regnamespace, 'automatch'::regnamespace)
       and c.setting like 'plan_cache_mode=%'
-      -- What that one calls looks for other accounts of the person.
-      and (p.prosrc like '%public.face_index %' or p.proname = 'store_face_embeddings')
+      -- The first calls what looks for other accounts of the person; the second asks a shard where its mode is auto.
+      and (p.prosrc like '%public.face_index %' or p.proname in ('store_face_embeddings', 'find_candidates'))
 $$;
 comment on function automatch.list_search_plans() is
     'The functions that say how what they read of face_index is planned, and how.';

@@ -6,9 +6,35 @@
 -- person as many steps apart as people of the school wait. So the second of 20,000 jobs of one school, or
 -- of one person, comes after the first job of everybody else.
 
--- The virtual time: the position claimed last. A sequence, because every claim writes it: it makes no row
--- versions, holds no lock until commit, and losing a value in a crash does no harm.
+-- The virtual time: the highest position claimed. A sequence, because every claim writes it: it makes no row
+-- versions, and holds no lock until commit. A crash that a claim survives it survives too: it is logged before the
+-- claim is committed.
 create sequence automatch.match_job_virtual_time as bigint minvalue 0 start 0;
+
+create function automatch.advance_virtual_time(p_position bigint)
+returns void language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Of two claims at once the one with the lower positions must not set it back: held_jobs would miss the other's.
+    perform pg_advisory_xact_lock(automatch.lock_key('virtual_time'));
+    if p_position > (select c.last_value from automatch.match_job_virtual_time as c) then
+        perform setval('automatch.match_job_virtual_time', p_position);
+    end if;
+    -- This block is undone, which gives the lock back before the claim is committed; a sequence keeps its value.
+    raise exception using errcode = 'AM002';
+exception
+    when sqlstate 'AM002' then
+        return;
+end
+$$;
+
+-- Found by the virtual time, without reading those who wait: it is never before a position that was claimed.
+create view automatch.held_jobs with (security_invoker = true) as
+select j.*
+from public.match_jobs as j
+where j.completed_at is null and not j.scheduled and j.status = 'processing'
+  and j.position <= (select t.last_value from automatch.match_job_virtual_time as t);
+comment on view automatch.held_jobs is 'The jobs that workers hold.';
 
 create function automatch.priority_weight(p_priority smallint)
 returns bigint language sql immutable set search_path = pg_catalog, pg_temp
@@ -35,19 +61,19 @@ declare
     v_own_end bigint;
 begin
     select c.last_value into v_clock from automatch.match_job_virtual_time as c;
-    -- Only positions after the virtual time: before it lie claimed rows that are not vacuumed yet. Rows are
+    -- Only positions after the virtual time: before it lie claimed rows. Rows are
     -- compared whole, because only the index meant here has that order: compared by position alone,
     -- Postgres may walk match_jobs_position_idx past everybody else's jobs.
     select j.position into v_school_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.scheduled and j.first_of_user
+    where j.completed_at is null and not j.scheduled and j.first_of_user
       and (j.school, j.priority, j.position) > (p_school, p_priority, v_clock)
       and (j.school, j.priority, j.position) <= (p_school, p_priority, v_last)
     order by j.school desc, j.priority desc, j.position desc
     limit 1;
     select j.position into v_own_end
     from public.match_jobs as j
-    where j.status = 'pending' and not j.scheduled
+    where j.completed_at is null and not j.scheduled
       and (j.user_id, j.priority, j.position) > (p_user_id, p_priority, v_clock)
       and (j.user_id, j.priority, j.position) <= (p_user_id, p_priority, v_last)
     order by j.user_id desc, j.priority desc, j.position desc

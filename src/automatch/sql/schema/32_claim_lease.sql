@@ -87,8 +87,7 @@ begin
     -- One claim of a worker at a time: two could both count the same free places.
     perform pg_advisory_xact_lock(hashtextextended(p_worker_id::text, 0));
     return least(p_limit, v_queue.concurrency - (
-        select count(*)::integer from public.match_jobs as j
-        where j.status = 'processing' and j.worker_id = p_worker_id
+        select count(*)::integer from automatch.held_jobs as j where j.worker_id = p_worker_id
     ));
 end
 $$;
@@ -131,7 +130,7 @@ begin
     from (
         select j.id, j.position, j.isolated
         from public.match_jobs as j
-        where j.status = 'pending' and not j.scheduled and j.position >= p_min_position
+        where j.completed_at is null and j.status = 'pending' and not j.scheduled and j.position >= p_min_position
         order by j.position
         limit v_limit
         for update skip locked
@@ -143,7 +142,7 @@ begin
     v_limit := case when v_isolated[1] then 1
                     else coalesce(array_position(v_isolated, true) - 1, cardinality(v_ids)) end;
     if v_positions[v_limit] > (select c.last_value from automatch.match_job_virtual_time as c) then
-        perform setval('automatch.match_job_virtual_time', v_positions[v_limit]);
+        perform automatch.advance_virtual_time(v_positions[v_limit]);
     end if;
 
     return query
@@ -213,7 +212,10 @@ set enable_bitmapscan = off
 as $$
     select case
         when (select q.paused from automatch.queue_settings as q) then null
-        when exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then 0
+        when exists (
+            select from public.match_jobs as j
+            where j.completed_at is null and j.status = 'pending' and not j.scheduled
+        ) then 0
         else (
             select extract(epoch from j.run_at - automatch.now())::double precision
             from public.match_jobs as j

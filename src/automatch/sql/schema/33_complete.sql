@@ -57,56 +57,97 @@ comment on function public.store_face_embeddings(uuid[], bigint[], vector[], tex
     'Committed before the search, so that of two people who upload at once the later search finds the '
     'other. Returns the jobs that are still held.';
 
+create function automatch.search_alone(p_job_ids uuid[])
+returns automatch.found_face[]
+language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+    select coalesce(array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face), '{}')
+    from public.match_jobs as j
+    join public.embedding_models as m on m.active
+    join public.face_embeddings as e on e.model = m.id and e.face_id = j.face_id
+    join public.profiles as p on p.id = j.user_id
+    cross join public.match_settings as s
+    cross join lateral automatch.find_candidates(
+        coalesce(e.embedding, automatch.read_sharded_embedding(m.id, j.face_id)),
+        p.school,
+        case p.gender when 'male' then 'female' else 'male' end,
+        array(select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p.id) || p.id,
+        coalesce(j.threshold, s.threshold),
+        s.match_count
+    ) as c
+    where j.id = any (p_job_ids)
+$$;
+comment on function automatch.search_alone(uuid[]) is 'What search_for_jobs() finds, with a search for each job.';
+
 create function automatch.search_for_jobs(p_job_ids uuid[], p_tokens bigint[])
 returns automatch.found_face[]
 language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- As in complete_jobs().
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
 as $$
 declare
-    v_model text;
+    v_is_distributed constant boolean := automatch.is_distributed();
+    v_model public.embedding_models;
+    v_settings public.match_settings;
+    v_asked record;
     v_found automatch.found_face[];
 begin
     -- What is found is written before the model changes.
     perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
-    v_model := public.active_embedding_model();
-    -- Without these the search would find nobody and look like "no match".
-    if exists (
-        select from unnest(p_job_ids, p_tokens) as mine (id, token)
+    select m.* into v_model from public.embedding_models as m where m.active;
+    select s.* into v_settings from public.match_settings as s;
+    with held as materialized (
+        select j.id, j.user_id, p.school, case p.gender when 'male' then 'female' else 'male' end as gender,
+            automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width) as bound,
+            coalesce(e.embedding, automatch.read_sharded_embedding(v_model.id, e.face_id)) as embedding,
+            p.school is null or p.gender is null as is_incomplete, e.face_id is null as is_unknown,
+            -- Null where nobody is searched for. Groups that have an index or lie in shards are searched for each job.
+            case when p.admitted and not exists (select from automatch.held_faces as h where h.face_id = j.face_id) then
+                v_is_distributed or exists (
+                    select from automatch.group_indexes as g
+                    where g.model = v_model.id and g.school = p.school and g.gender <> p.gender and g.ready
+                )
+            end as is_alone
+        from unnest(p_job_ids, p_tokens) as mine (id, token)
         join public.match_jobs as j
             on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
         join public.profiles as p on p.id = j.user_id
-        where j.id = any (p_job_ids) and (p.school is null or p.gender is null)
-    ) then
+        left join public.face_embeddings as e on e.model = v_model.id and e.face_id = j.face_id
+        where j.id = any (p_job_ids)
+    )
+    select bool_or(h.is_incomplete) as is_incomplete, bool_or(h.is_unknown) as is_unknown,
+        array_agg(h.id) filter (where h.is_alone) as alone_ids,
+        array_agg(h.id) filter (where not h.is_alone) as ids,
+        array_agg(h.user_id) filter (where not h.is_alone) as user_ids,
+        array_agg(h.school) filter (where not h.is_alone) as schools,
+        array_agg(h.gender) filter (where not h.is_alone) as genders,
+        array_agg(h.bound) filter (where not h.is_alone) as bounds,
+        array_agg(h.embedding) filter (where not h.is_alone) as queries
+    into v_asked
+    from held as h;
+    -- Without these the search would find nobody and look like "no match".
+    if v_asked.is_incomplete then
         perform automatch.raise_error('profile_incomplete', 'Fill in your school and gender, then upload the photo again.');
-    end if;
-    if exists (
-        select from unnest(p_job_ids, p_tokens) as mine (id, token)
-        join public.match_jobs as j
-            on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-        where j.id = any (p_job_ids) and not exists (
-            select from public.face_embeddings as e where e.model = v_model and e.face_id = j.face_id
-        )
-    ) then
+    elsif v_asked.is_unknown then
         perform automatch.raise_error('embedding_invalid', 'The photo has no embedding of the active model.');
     end if;
-
-    select array_agg(row(j.id, c.face_id, c.profile_id, c.similarity)::automatch.found_face)
-    into v_found
-    from unnest(p_job_ids, p_tokens) as mine (id, token)
-    join public.match_jobs as j
-        on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
-    join public.face_embeddings as e on e.model = v_model and e.face_id = j.face_id
-    join public.profiles as p on p.id = j.user_id
-    cross join public.match_settings as s
-    cross join lateral automatch.find_candidates(
-        e.embedding,
-        p.school,
-        case p.gender when 'male' then 'female' else 'male' end,
-        array(select automatch.excluded_profile_ids(p.id)) || p.id,
-        coalesce(j.threshold, s.threshold),
-        s.match_count
-    ) as c
-    where j.id = any (p_job_ids) and p.admitted
-      and not exists (select from automatch.held_faces as h where h.face_id = j.face_id);
+    if v_asked.ids is not null then
+        select array_agg(row(
+            v_asked.ids[f.number], f.face_id, f.profile_id,
+            automatch.similarity(f.cosine, v_model.midpoint, v_model.width)
+        )::automatch.found_face)
+        into v_found
+        from automatch.find_in_groups(
+            v_model.id, v_asked.queries, v_asked.bounds, v_asked.schools, v_asked.genders, v_asked.user_ids,
+            v_settings.match_count
+        ) as f;
+    end if;
+    if v_asked.alone_ids is not null then
+        v_found := v_found || automatch.search_alone(v_asked.alone_ids);
+    end if;
     return coalesce(v_found, '{}');
 end
 $$;
@@ -138,7 +179,10 @@ as $$
     with scored as (
         -- What score_match() would do, for all at once.
         select j.face_id, j.user_id, other.id, other.profile_id, m.scale_version, m.midpoint, m.width, f.similarity,
-            greatest(least(-(a.embedding <#> b.embedding), 1), -1) as cosine
+            -- In a cluster from the similarity: no other scale comes into use between the search and this.
+            case when a.embedding is null or b.embedding is null
+                then least(automatch.cosine_bound(f.similarity, m.midpoint, m.width), 1)
+                else greatest(least(-(a.embedding <#> b.embedding), 1), -1) end as cosine
         from unnest(p_found) as f
         join public.match_jobs as j on j.id = f.job_id
         join public.faces as other on other.id = f.face_id
@@ -240,10 +284,14 @@ begin
         v_match_ids := automatch.write_matches(p_found, v_finished, v_now);
     end if;
     if v_match_ids is not null then
-        perform automatch.publish_matches(v_match_ids);
+        perform automatch.publish_new_matches(v_match_ids, v_now);
     end if;
     if v_finished is not null then
-        perform automatch.notify_job_owners(v_finished);
+        perform automatch.notify_feeds(array(
+            select j.user_id from public.match_jobs as j where j.id = any (v_finished)
+            union
+            select unnest(array[m.profile_a_id, m.profile_b_id]) from public.matches as m where m.id = any (v_match_ids)
+        ));
     end if;
 
     return query select f.id, f.found from unnest(v_finished, v_counts) as f (id, found);

@@ -198,6 +198,20 @@ comment on function public.release_match_jobs(uuid[], bigint[], interval, boolea
     'processing -> pending at the old position, or with p_new_turn behind those who wait now, and without using up an '
     'attempt: for workers that stop, and for failures of the infrastructure.';
 
+create function public.release_worker_match_jobs(p_worker_id uuid)
+returns integer language sql security definer set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce((
+        select public.release_match_jobs(array_agg(j.id), array_agg(j.lease_token))
+        from automatch.held_jobs as j
+        where j.worker_id = p_worker_id
+        having count(*) > 0
+    ), 0)
+$$;
+comment on function public.release_worker_match_jobs(uuid) is
+    'release_match_jobs() for all that a worker holds, for one that stops: a claim may have been committed whose answer '
+    'it no longer saw. How many.';
+
 create function public.refused_photo(p_face_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
 as $$

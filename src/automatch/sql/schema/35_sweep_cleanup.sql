@@ -7,8 +7,8 @@ returns integer language sql security definer set search_path = pg_catalog, pg_t
 as $$
     with lost as materialized (
         select j.id, j.attempts < j.max_attempts as again
-        from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at < automatch.now()
+        from automatch.held_jobs as j
+        where j.lease_expires_at < automatch.now()
         limit 500
         for update skip locked
     ),

@@ -53,10 +53,19 @@ begin
         from public.face_embeddings as e
         where e.model = p_model and e.face_id = any (p_face_ids)
     ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(
+            p_model, array(select e.face_id from stored as e where e.embedding is null)
+        ) as s
+        where exists (select from stored as e where e.embedding is null)
+    ),
     exact as materialized (
         select c.number, c.face_id, c.profile_id, -(e.embedding <#> p_queries[c.number]) as cosine
         from unnest(p_numbers, p_face_ids, p_profile_ids) as c (number, face_id, profile_id)
-        join stored as e on e.face_id = c.face_id
+        join (
+            select s.* from stored as s where s.embedding is not null union all select s.* from sharded as s
+        ) as e on e.face_id = c.face_id
     ),
     best as (
         select distinct on (e.number, e.profile_id) e.*
@@ -126,6 +135,60 @@ $$;
 comment on function automatch.read_near_faces(halfvec, text, text, text, double precision, uuid[]) is
     'The faces of a group within a distance of the query, of nobody hidden. Reads the whole group.';
 
+create function automatch.find_in_shard(
+    p_query vector, p_half halfvec, p_model text, p_school text, p_gender text, p_limit double precision,
+    p_bound double precision, p_hidden uuid[], p_count integer,
+    out face_ids uuid[], out profile_ids uuid[], out cosines double precision[], out is_complete boolean
+)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    -- A machine of the cluster has no functions of ours.
+    v_error constant double precision := 2 * automatch.half_error();
+begin
+    with near as materialized (
+        select i.face_id, i.profile_id, i.embedding <#> p_half as distance
+        from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender
+          and (i.embedding <#> p_half) <= p_limit
+          and not (i.profile_id = any (p_hidden))
+    ),
+    chosen as materialized (
+        select n.face_id, n.profile_id from near as n
+        where n.distance <= v_error + (
+            select max(p.distance)
+            from (select min(n.distance) as distance from near as n group by n.profile_id order by 1 limit p_count) as p
+        )
+    ),
+    stored as materialized (
+        select s.face_id, s.embedding from automatch.sharded_embeddings as s
+        where s.model = p_model and s.school = p_school and s.face_id = any (array(select c.face_id from chosen as c))
+    ),
+    exact as materialized (
+        select c.face_id, c.profile_id, -(s.embedding <#> p_query) as cosine
+        from chosen as c
+        left join stored as s on s.face_id = c.face_id
+    ),
+    best as (
+        select distinct on (e.profile_id) e.* from exact as e
+        where e.cosine >= p_bound
+        order by e.profile_id, e.cosine desc, e.face_id
+    ),
+    placed as (select b.* from best as b order by b.cosine desc, b.face_id limit p_count)
+    select array_agg(p.face_id order by p.cosine desc, p.face_id),
+        array_agg(p.profile_id order by p.cosine desc, p.face_id),
+        array_agg(p.cosine order by p.cosine desc, p.face_id),
+        not exists (select from exact as e where e.cosine is null)
+    into face_ids, profile_ids, cosines, is_complete
+    from placed as p;
+end
+$$;
+comment on function automatch.find_in_shard(
+    vector, halfvec, text, text, text, double precision, double precision, uuid[], integer
+) is
+    'read_near_faces() and rank_faces() in one statement for one machine; not complete while embeddings of the group '
+    'are elsewhere.';
+
 create function automatch.find_candidates(
     p_embedding vector, p_school text, p_gender text, p_excluded_profile_ids uuid[],
     p_threshold double precision, p_count integer, p_model text default null
@@ -148,6 +211,7 @@ declare
     v_cut double precision;
     v_is_complete boolean := false;
     v_near record;
+    v_found record;
 begin
     if vector_norm(v_query) = 0 then
         return;
@@ -172,6 +236,18 @@ begin
         v_cut := automatch.nth_distance(v_near.profile_ids, v_near.distances, p_count) + 2 * automatch.half_error();
         -- Either everybody over the threshold was handed out, or all that could be among the best.
         v_is_complete := coalesce(v_near.last > v_limit, false) or coalesce(v_cut <= v_near.last, false);
+    end if;
+    -- So set_search_plans() left it, because the faces lie in shards.
+    if not v_is_complete and current_setting('plan_cache_mode') = 'auto' then
+        select f.* into v_found from automatch.find_in_shard(
+            v_query, v_half, v_model.id, p_school, p_gender, v_limit, v_bound, p_excluded_profile_ids, p_count
+        ) as f;
+        if v_found.is_complete then
+            return query
+                select f.face_id, f.profile_id, automatch.similarity(f.cosine, v_model.midpoint, v_model.width)
+                from unnest(v_found.face_ids, v_found.profile_ids, v_found.cosines) as f (face_id, profile_id, cosine);
+            return;
+        end if;
     end if;
     if not v_is_complete then
         select n.face_ids, n.profile_ids, n.distances, null::double precision as last into v_near

@@ -8,9 +8,10 @@ returns table (
 language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
     select
-        j.id, m.id, p.school, case p.gender when 'male' then 'female' else 'male' end, f.embedding,
+        j.id, m.id, p.school, case p.gender when 'male' then 'female' else 'male' end,
+        coalesce(f.embedding, automatch.read_sharded_embedding(m.id, j.face_id)),
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width), s.match_count,
-        array(select automatch.excluded_profile_ids(p.id))
+        array(select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p.id)
     from unnest(p_job_ids, p_tokens) as mine (id, token)
     join public.match_jobs as j
         on j.id = mine.id and j.lease_token = mine.token and j.status = 'processing'
@@ -80,6 +81,75 @@ comment on function public.read_search_group(text, text, text, xid8, bigint) is
     'form; known: how many others there are. When that is not what the reader has, somebody left: read again '
     'without a snapshot_xmin, which returns all; or nothing but nulls of a group of more than p_max_faces faces.';
 
+create function automatch.find_in_groups(
+    p_model text, p_queries vector[], p_bounds double precision[], p_schools text[], p_genders text[],
+    p_profile_ids uuid[], p_count integer
+)
+returns table (number integer, face_id uuid, profile_id uuid, cosine double precision)
+language plpgsql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
+-- As in read_near_faces().
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_indexscan = off
+set jit = off
+set max_parallel_workers_per_gather = 0
+as $$
+declare
+    v_error constant double precision := 2 * automatch.half_error();
+    v_near record;
+begin
+    with asked as materialized (
+        -- Cast once: inside the lateral join it would be cast for every row.
+        select a.number::integer as number, l2_normalize(a.query)::halfvec as query, a.school, a.gender,
+            v_error - a.bound as most, array(
+                select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = a.profile_id
+            ) || a.profile_id as hidden
+        from unnest(p_queries, p_bounds, p_schools, p_genders, p_profile_ids)
+            with ordinality as a (query, bound, school, gender, profile_id, number)
+    ),
+    near as (
+        select a.number, g.face_id, g.profile_id, g.distance
+        from asked as a
+        -- "offset" keeps it from being planned, while groups are small, as one join that reads all of them.
+        cross join lateral (
+            select i.face_id, i.profile_id, i.embedding <#> a.query as distance
+            from public.face_index as i
+            where i.model = p_model and i.school = a.school and i.gender = a.gender
+              and (i.embedding <#> a.query) <= a.most
+              and not (i.profile_id = any (a.hidden))
+            offset 0
+        ) as g
+    ),
+    people as (
+        select n.*, min(n.distance) over (partition by n.number, n.profile_id) as nearest from near as n
+    ),
+    placed as (
+        select p.*, dense_rank() over (partition by p.number order by p.nearest, p.profile_id) as place from people as p
+    ),
+    -- nth_distance() of each query.
+    cut as (
+        select p.*, v_error + max(p.nearest) filter (where p.place = p_count) over (partition by p.number) as most
+        from placed as p
+    )
+    select array_agg(c.number) as numbers, array_agg(c.face_id) as face_ids, array_agg(c.profile_id) as profile_ids
+    into v_near
+    from cut as c
+    where c.most is null or c.distance <= c.most;
+    if v_near.numbers is null then
+        return;
+    end if;
+    return query select r.* from automatch.rank_faces(
+        p_model, array(select l2_normalize(a.query) from unnest(p_queries) with ordinality as a (query, number) order by a.number),
+        p_bounds, p_count, v_near.numbers, v_near.face_ids, v_near.profile_ids
+    ) as r;
+end
+$$;
+comment on function automatch.find_in_groups(
+    text, vector[], double precision[], text[], text[], uuid[], integer
+) is
+    'find_candidates() for many people at once, each in a group of their own, in groups without an index. Query n is of '
+    'p_profile_ids[n].';
+
 create function automatch.place_candidates(
     p_starts integer[], p_ends integer[], p_listed uuid[], p_face_ids uuid[], p_profile_ids uuid[],
     p_numbers integer[], p_hidden uuid[],
@@ -134,7 +204,11 @@ begin
     select m.* into v_model from public.embedding_models as m where m.active;
     select s.* into v_settings from public.match_settings as s;
     select
-        array_agg(e.embedding order by asked.number) as queries,
+        array_agg(
+            -- Normalized once more, as find_candidates() does, or similarities would differ by their rounding.
+            coalesce(e.embedding, l2_normalize(automatch.read_sharded_embedding(e.model, e.face_id)))
+            order by asked.number
+        ) as queries,
         array_agg(
             automatch.cosine_bound(coalesce(j.threshold, v_settings.threshold), v_model.midpoint, v_model.width)
             order by asked.number
@@ -149,7 +223,9 @@ begin
     from unnest(p_job_ids) with ordinality as asked (id, number)
     join public.match_jobs as j on j.id = asked.id
     cross join lateral (
-        select j.user_id as profile_id union all select automatch.excluded_profile_ids(j.user_id)
+        select j.user_id as profile_id
+        union all
+        select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = j.user_id
     ) as h;
     -- Faces that have left the group since are not found.
     select array_agg(i.face_id) as face_ids, array_agg(i.profile_id) as profile_ids

@@ -13,6 +13,22 @@ create table automatch.group_indexes (
 comment on table automatch.group_indexes is
     'Groups that are searched through an index of their own; one that is not ready is not used.';
 
+create function automatch.find_group_partition(p_model text, p_school text, p_gender text)
+returns regclass language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if automatch.is_distributed() then
+        -- Citus makes an index in every shard; all but that of the school stay empty.
+        return format('public.%I', 'face_index_' || p_model);
+    end if;
+    return (
+        select i.tableoid from public.face_index as i
+        where i.model = p_model and i.school = p_school and i.gender = p_gender limit 1
+    );
+end
+$$;
+comment on function automatch.find_group_partition(text, text, text) is 'The table that the index of a group is made on.';
+
 create function automatch.read_group_index(
     p_query halfvec, p_model text, p_dimensions integer, p_school text, p_gender text
 )
@@ -57,6 +73,7 @@ as $$
 #variable_conflict use_column
 declare
     v_model constant text := public.active_embedding_model();
+    v_is_distributed constant boolean := automatch.is_distributed();
 begin
     return query
         with groups as materialized (
@@ -68,7 +85,9 @@ begin
             limit p_limit
         )
         select g.school, g.gender, g.faces, x.index_name, x.ready,
-            pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))), coalesce(a.audits, 0), a.recall
+            -- What lies on another machine has no size here.
+            case when not v_is_distributed then pg_relation_size(to_regclass('public.' || quote_ident(x.index_name))) end,
+            coalesce(a.audits, 0), a.recall
         from groups as g
         left join automatch.group_indexes as x on x.model = v_model and x.school = g.school and x.gender = g.gender
         left join lateral (

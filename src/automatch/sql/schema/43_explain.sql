@@ -99,7 +99,9 @@ declare
     v_count bigint;
 begin
     select p.id, p.school, case p.gender when 'male' then 'female' when 'female' then 'male' end as wanted,
-        f.model, f.embedding, coalesce(j.threshold, s.threshold) as threshold,
+        f.model,
+        coalesce(f.embedding, automatch.read_sharded_embedding(m.id, j.face_id)) as embedding,
+        coalesce(j.threshold, s.threshold) as threshold,
         automatch.cosine_bound(coalesce(j.threshold, s.threshold), m.midpoint, m.width) as bound
     into v_asked
     from public.match_jobs as j

@@ -221,9 +221,18 @@ as $$
         end as number
         from shares as s
         cross join lateral pg_catalog.generate_series(1, s.share::bigint) as n
+    ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(public.active_embedding_model(), array(
+            select p.face_id
+            from people as p
+            join public.embedding_models as m on m.active
+            join public.face_embeddings as e on e.model = m.id and e.face_id = p.face_id and e.embedding is null
+        )) as s
     )
     select
-        sqrt(greatest(2 + 2 * (a.embedding <#> b.embedding), 0)),
+        sqrt(greatest(2 + 2 * (coalesce(a.embedding, far_a.embedding) <#> coalesce(b.embedding, far_b.embedding)), 0)),
         case when she.half = he.half then she.half end
     from drawn as d
     join people as she on she.school = d.school and she.gender = 'female' and she.place = d.number / d.men
@@ -231,6 +240,8 @@ as $$
     join public.embedding_models as m on m.active
     join public.face_embeddings as a on a.model = m.id and a.face_id = she.face_id
     join public.face_embeddings as b on b.model = m.id and b.face_id = he.face_id
+    left join sharded as far_a on far_a.face_id = a.face_id
+    left join sharded as far_b on far_b.face_id = b.face_id
 $$;
 comment on function public.sample_stranger_distances(integer, bigint, boolean) is
     'Distances u = sqrt(2 - 2 cos) of at most p_pairs random pairs of opposite gender inside schools; half '

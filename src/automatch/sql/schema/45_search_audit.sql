@@ -73,7 +73,8 @@ begin
             select case p.gender when 'male' then 'female' else 'male' end as gender
         ) as g
         left join lateral automatch.brute_force_search(
-            f.embedding, p.school, g.gender, array(select automatch.excluded_profile_ids(p.id)) || p.id,
+            coalesce(f.embedding, automatch.read_sharded_embedding(f.model, f.face_id)), p.school, g.gender,
+            array(select automatch.excluded_profile_ids(p.id)) || p.id,
             coalesce(new.threshold, s.threshold), s.match_count
         ) as e on true
         where p.id = new.user_id and p.school is not null and p.gender is not null

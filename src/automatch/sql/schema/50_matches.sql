@@ -28,9 +28,6 @@ comment on column public.matches.scale_version is 'The scale of similarity, and 
 comment on column public.matches.number is
     'Grows in the order in which matches of a person are committed: it is drawn while both feeds are locked.';
 create index matches_face_b_idx on public.matches (face_b_id);
--- For the best remaining match of two people, when one of their photos is deleted.
-create index matches_people_idx on public.matches
-    (least(profile_a_id, profile_b_id), greatest(profile_a_id, profile_b_id), similarity desc);
 -- For matches that are still to be rescored, in the order of the feeds.
 create index matches_scale_idx on public.matches (scale_version, created_at);
 
@@ -60,7 +57,10 @@ declare
 begin
     perform pg_advisory_xact_lock_shared(automatch.lock_key('model'));
     -- From the embeddings, not from the similarity: the scale may have changed since the search.
-    select -(a.embedding <#> b.embedding) as cosine, m.midpoint, m.width, m.scale_version into v_model
+    select -(
+            coalesce(a.embedding, automatch.read_sharded_embedding(m.id, a.face_id))
+            <#> coalesce(b.embedding, automatch.read_sharded_embedding(m.id, b.face_id))
+        ) as cosine, m.midpoint, m.width, m.scale_version into v_model
     from public.embedding_models as m
     join public.face_embeddings as a on a.model = m.id and a.face_id = new.face_a_id
     join public.face_embeddings as b on b.model = m.id and b.face_id = new.face_b_id
@@ -148,26 +148,8 @@ comment on function public.rescore_matches(integer) is
 
 create function automatch.excluded_profile_ids(p_profile_id uuid)
 returns setof uuid language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select d.other_profile_id from public.match_dismissals as d where d.profile_id = p_profile_id
-    union
-    select d.profile_id from public.match_dismissals as d where d.other_profile_id = p_profile_id
-    union
-    select b.blocked_profile_id from public.profile_blocks as b where b.profile_id = p_profile_id
-    union
-    select b.profile_id from public.profile_blocks as b where b.blocked_profile_id = p_profile_id
-    union
-    select s.profile_b_id from automatch.suspected_duplicates as s
-    where s.profile_a_id = p_profile_id and s.state <> 'dismissed'
-      and not (select m.match_same_person from public.match_settings as m)
-    union
-    select s.profile_a_id from automatch.suspected_duplicates as s
-    where s.profile_b_id = p_profile_id and s.state <> 'dismissed'
-      and not (select m.match_same_person from public.match_settings as m)
-$$;
-comment on function automatch.excluded_profile_ids(uuid) is
-    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
-    'suspected to be the same person, where match_settings excludes those.';
+as $$ select x.other_profile_id from automatch.excluded_profiles as x where x.profile_id = p_profile_id $$;
+comment on function automatch.excluded_profile_ids(uuid) is 'excluded_profiles of one person; of many, ask the view.';
 
 create function automatch.may_see(p_viewer_id uuid, p_other_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -184,7 +166,10 @@ as $$
         where me.id = p_viewer_id
           and me.admitted
           and other.id = p_other_id
-          and other.id not in (select automatch.excluded_profile_ids(p_viewer_id))
+          and not exists (
+              select from automatch.excluded_profiles as x
+              where x.profile_id = p_viewer_id and x.other_profile_id = other.id
+          )
     )
 $$;
 comment on function automatch.may_see(uuid, uuid) is 'Whether a search would still find the other person.';

@@ -116,26 +116,17 @@ $$;
 comment on function automatch.renumber_matches(uuid[]) is
     'Draw higher numbers for matches that were not inserted under the lock of both feeds.';
 
-create function automatch.publish_matches(p_match_ids uuid[])
+create function automatch.publish_new_matches(p_match_ids uuid[], p_now timestamptz)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
-declare
-    v_now timestamptz;
-    v_profile_ids uuid[] := array(
-        select unnest(array[m.profile_a_id, m.profile_b_id])
-        from public.matches as m where m.id = any (p_match_ids)
-    );
 begin
-    perform automatch.lock_feeds(v_profile_ids);
-    v_now := automatch.now();
-    perform automatch.renumber_matches(p_match_ids);
-
     with sides as materialized (
-        select m.id, m.similarity, m.number, m.profile_a_id as profile_id, m.profile_b_id as other_profile_id
-        from public.matches as m where m.id = any (p_match_ids)
-        union all
-        select m.id, m.similarity, m.number, m.profile_b_id, m.profile_a_id
-        from public.matches as m where m.id = any (p_match_ids)
+        select m.id, m.similarity, m.number, side.profile_id, side.other_profile_id
+        from public.matches as m
+        cross join lateral (
+            values (m.profile_a_id, m.profile_b_id), (m.profile_b_id, m.profile_a_id)
+        ) as side (profile_id, other_profile_id)
+        where m.id = any (p_match_ids)
     ),
     -- The entry of two people shows their best pair of photos; a worse one changes nothing.
     better as (
@@ -179,21 +170,40 @@ begin
         from grown as g
         where h.profile_id = g.profile_id
     ),
+    -- Apart from the others, mostly none: planned while feeds are small, each entry is compared with each of these.
+    there as materialized (select p.* from placed as p where p.is_there),
     moved as (
         update automatch.feed_entries as e
-        set position = p.position, place = p.position, match_id = p.id, created_at = v_now, seen_at = null
-        from placed as p
-        where p.is_there and e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id
+        set position = p.position, place = p.position, match_id = p.id, created_at = p_now, seen_at = null
+        from there as p
+        where e.profile_id = p.profile_id and e.other_profile_id = p.other_profile_id
     )
     -- Not "on conflict", which writes two records for each row: with both feeds locked nobody else adds one.
     insert into automatch.feed_entries (profile_id, other_profile_id, position, place, match_id, created_at)
-    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, v_now
+    select p.profile_id, p.other_profile_id, p.position, p.position, p.id, p_now
     from placed as p
     where p.is_there is null;
+end
+$$;
+comment on function automatch.publish_new_matches(uuid[], timestamptz) is
+    'publish_matches() for matches that were inserted while both feeds were locked; notifies nobody.';
 
+create function automatch.publish_matches(p_match_ids uuid[])
+returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_profile_ids uuid[] := array(
+        select unnest(array[m.profile_a_id, m.profile_b_id])
+        from public.matches as m where m.id = any (p_match_ids)
+    );
+begin
+    perform automatch.lock_feeds(v_profile_ids);
+    perform automatch.renumber_matches(p_match_ids);
+    perform automatch.publish_new_matches(p_match_ids, automatch.now());
     perform automatch.notify_feeds(v_profile_ids);
 end
 $$;
+comment on function automatch.publish_matches(uuid[]) is 'Put matches into both feeds.';
 
 create function automatch.move_feed_entries(p_profile_ids uuid[], p_other_profile_ids uuid[])
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -291,14 +301,17 @@ create function automatch.show_best_match(p_profile_id uuid, p_other_profile_id 
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_faces constant uuid[] := array(
+        select f.id from public.faces as f where f.profile_id in (p_profile_id, p_other_profile_id)
+    );
     v_match_id uuid;
     v_side uuid;
     v_position bigint;
 begin
+    -- Two photos of one person are no match. Without an index of its own, which each match would write.
     select m.id into v_match_id
     from public.matches as m
-    where least(m.profile_a_id, m.profile_b_id) = least(p_profile_id, p_other_profile_id)
-      and greatest(m.profile_a_id, m.profile_b_id) = greatest(p_profile_id, p_other_profile_id)
+    where m.face_a_id = any (v_faces) and m.face_b_id = any (v_faces)
     order by m.similarity desc, m.id
     limit 1;
     foreach v_side in array array[p_profile_id, p_other_profile_id] loop

@@ -49,8 +49,7 @@ as $$
               and (l.classid::bigint << 32) | l.objid::bigint = automatch.lock_key('worker')
         ),
         (
-            select count(distinct j.worker_id) from public.match_jobs as j
-            where j.status = 'processing' and j.lease_expires_at > automatch.now()
+            select count(distinct j.worker_id) from automatch.held_jobs as j where j.lease_expires_at > automatch.now()
         )
     )::integer
 $$;

@@ -25,6 +25,24 @@ create index suspected_duplicates_b_idx on automatch.suspected_duplicates (profi
 create index suspected_duplicates_model_idx on automatch.suspected_duplicates (model);
 create index suspected_duplicates_state_idx on automatch.suspected_duplicates (state, u);
 
+create view automatch.excluded_profiles with (security_invoker = true) as
+select d.profile_id, d.other_profile_id from public.match_dismissals as d
+union
+select d.other_profile_id, d.profile_id from public.match_dismissals as d
+union
+select b.profile_id, b.blocked_profile_id from public.profile_blocks as b
+union
+select b.blocked_profile_id, b.profile_id from public.profile_blocks as b
+union
+select s.profile_a_id, s.profile_b_id from automatch.suspected_duplicates as s
+where s.state <> 'dismissed' and not (select m.match_same_person from public.match_settings as m)
+union
+select s.profile_b_id, s.profile_a_id from automatch.suspected_duplicates as s
+where s.state <> 'dismissed' and not (select m.match_same_person from public.match_settings as m);
+comment on view automatch.excluded_profiles is
+    'People whom a person neither sees nor is shown to: dismissed or blocked by either of the two, or '
+    'suspected to be the same person, where match_settings excludes those.';
+
 create table automatch.duplicate_checks (
     face_id uuid primary key references public.faces (id) on delete cascade,
     queued_at timestamptz not null default automatch.now()
@@ -76,7 +94,9 @@ begin
           and i.profile_id <> p_profile_id
     ),
     exact as (
-        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (f.embedding <#> p_embedding), 0)) as u
+        select c.profile_id, c.gender, sqrt(greatest(2 + 2 * (
+                coalesce(f.embedding, automatch.read_sharded_embedding(p_model, c.face_id)) <#> p_embedding
+            ), 0)) as u
         from close as c
         join public.face_embeddings as f on f.model = p_model and f.face_id = c.face_id
         join public.profiles as p on p.id = c.profile_id and not p.simulated
@@ -110,8 +130,8 @@ as $$
         from automatch.held_faces as h join public.faces as f on f.id = h.face_id
         where h.reason in ('reported', 'hidden')
     ),
-    seen as materialized (
-        select p.id, p.gender, sqrt(greatest(2 + 2 * (e.embedding <#> p_embedding), 0)) as u
+    stored as materialized (
+        select p.id, p.gender, f.id as face_id, e.embedding
         from people as o
         join public.profiles as p on p.id = o.id
         join public.faces as f on f.profile_id = p.id
@@ -128,6 +148,17 @@ as $$
               select from automatch.held_faces as h
               where h.face_id = f.id and h.reason not in ('reported', 'hidden')
           )
+    ),
+    sharded as materialized (
+        select s.face_id, s.embedding
+        from automatch.read_sharded_embeddings(
+            p_model, array(select e.face_id from stored as e where e.embedding is null)
+        ) as s
+    ),
+    seen as (
+        select e.id, e.gender, sqrt(greatest(2 + 2 * (coalesce(e.embedding, s.embedding) <#> p_embedding), 0)) as u
+        from stored as e
+        left join sharded as s on s.face_id = e.face_id
     )
     select s.id, min(s.u)
     from seen as s
@@ -148,7 +179,8 @@ as $$
 declare
     v_asked record;
 begin
-    select f.model, f.embedding, p.id, p.school, p.gender into v_asked
+    select f.model, coalesce(f.embedding, automatch.read_sharded_embedding(m.id, p_face_id)) as embedding, p.id,
+        p.school, p.gender into v_asked
     from public.embedding_models as m
     join public.face_embeddings as f on f.model = m.id and f.face_id = p_face_id
     join public.faces as o on o.id = f.face_id
@@ -271,7 +303,9 @@ begin
     checked := 0;
     flagged := 0;
     -- Only while no job waits.
-    if exists (select from public.match_jobs as j where j.status = 'pending' and not j.scheduled) then
+    if exists (
+        select from public.match_jobs as j where j.completed_at is null and j.status = 'pending' and not j.scheduled
+    ) then
         return;
     end if;
     v_faces := automatch.claim_duplicate_checks(p_limit);

@@ -226,7 +226,7 @@ returns setof uuid language sql security definer set search_path = pg_catalog, p
 as $$
     (
         select j.id from public.match_jobs as j
-        where j.status = 'pending' and not j.scheduled
+        where j.completed_at is null and j.status = 'pending' and not j.scheduled
         order by j.position
         limit p_limit
     )
@@ -240,8 +240,8 @@ as $$
     union all
     (
         -- Jobs of lost workers, before the sweep.
-        select j.id from public.match_jobs as j
-        where j.status = 'processing' and j.lease_expires_at < (select automatch.now())
+        select j.id from automatch.held_jobs as j
+        where j.lease_expires_at < (select automatch.now())
         limit p_limit
     )
     limit p_limit
@@ -262,8 +262,7 @@ as $$
         coalesce(sum(j.match_count) filter (where j.status = 'completed'), 0)::integer,
         (select q.paused from automatch.queue_settings as q),
         exists (
-            select from public.match_jobs as held
-            where held.status = 'processing' and held.lease_expires_at > (select automatch.now())
+            select from automatch.held_jobs as held where held.lease_expires_at > (select automatch.now())
         )
     from public.match_jobs as j
     where j.id = any (p_job_ids)

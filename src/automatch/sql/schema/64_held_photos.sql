@@ -107,7 +107,7 @@ comment on function automatch.suspect_lookalikes(text, vector, uuid, text, text)
 create function automatch.load_first_embedding(p_model text, p_profile_id uuid)
 returns vector language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$
-    select e.embedding
+    select coalesce(e.embedding, automatch.read_sharded_embedding(p_model, f.id))
     from public.faces as f
     join public.face_embeddings as e on e.model = p_model and e.face_id = f.id
     where f.profile_id = p_profile_id and not exists (select from automatch.held_faces as h where h.face_id = f.id)

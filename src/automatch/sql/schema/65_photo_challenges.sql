@@ -79,7 +79,7 @@ declare
     v_embedding vector;
 begin
     select p.* into v_profile from public.profiles as p where p.id = p_profile_id for no key update;
-    select e.embedding into v_embedding
+    select coalesce(e.embedding, automatch.read_sharded_embedding(p_model, f.id)) into v_embedding
     from public.faces as f
     join automatch.held_faces as h on h.face_id = f.id and h.reason = 'challenge'
     join public.face_embeddings as e on e.face_id = f.id and e.model = p_model

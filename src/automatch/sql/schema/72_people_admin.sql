@@ -1,4 +1,4 @@
--- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.acts.
+-- What operators see of a person and do for one. Who may is checked, and recorded, by automatch.services.operators.acts.
 
 create function public.find_people(p_query text, p_limit integer default 20)
 returns table (id uuid, email text, name text, school text, created_at timestamptz)

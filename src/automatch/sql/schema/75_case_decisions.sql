@@ -1,4 +1,4 @@
--- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.acts.
+-- What operators see of cases and do about them. Who may is checked, and recorded, by automatch.services.operators.acts.
 
 create function public.list_cases(
     p_state text default null, p_limit integer default 50, p_operator_id uuid default null

@@ -1,4 +1,4 @@
--- Whom an act of an operator is about, which automatch.services.acts asks before anything is done; and what waits for one.
+-- Whom an act of an operator is about, which automatch.services.operators.acts asks before anything is done; and what waits for one.
 
 create function automatch.find_mail_people(p_mail automatch.mails)
 returns table (profile_id uuid, is_subject boolean)

@@ -143,17 +143,19 @@ from (values
         public.claim_match_jobs public.delete_expired_rows public.clean_up_rate_limits
         public.clean_up_search_audits public.cleanup_old_match_jobs
         public.complete_match_jobs public.delete_unrescored_matches public.enqueue_reruns
-        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.complete_match_jobs_with_candidates
+        public.erase_unanswered_photo public.fail_match_jobs public.register_idle public.await_turn public.look_around
+        public.complete_match_jobs_with_candidates
         public.detect_duplicates public.preparing_model public.read_search_group public.read_search_jobs
         public.refuse_faces_to_embed public.release_match_jobs public.renew_match_leases public.report_worker_fault public.lead_maintenance
-        public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
+        public.release_worker_match_jobs public.rescore_matches_for_model public.rescore_matches public.retry_match_jobs
         public.seconds_to_next_match_job public.unregister_idle public.store_face_embeddings
         public.store_prepared_embeddings public.sweep_match_jobs public.take_faces_to_embed
     '),
+    -- Some of them by the checks and triggers of what it may write.
     ('function', 'execute', 'service_role', '
         automatch.are_face_boxes automatch.cosine_bound automatch.find_candidates automatch.has_consent
-        automatch.is_face_box automatch.similarity public.add_similarity_scale
-        public.enqueue_match_job public.find_similar_faces_filtered
+        automatch.is_audited automatch.is_face_box automatch.is_moving_embeddings automatch.is_renaming automatch.similarity
+        public.add_similarity_scale public.enqueue_match_job public.find_similar_faces_filtered
     ')
 ) as r (kind, privileges, grantees, objects)
 cross join regexp_split_to_table(btrim(r.grantees), '\s+') as g (grantee)
@@ -312,6 +314,7 @@ begin
         ['public.profiles', 'email'], ['public.profiles', 'name'], ['public.profiles', 'birth_date'],
         ['public.biometric_consents', 'evidence'], ['public.faces', 'image_sha256'],
         ['public.face_embeddings', 'embedding'], ['public.face_index', 'embedding'],
+        ['automatch.sharded_embeddings', 'embedding'],
         ['automatch.imported_people', 'email_sha256'], ['automatch.mails', 'recipient'],
         ['automatch.case_messages', 'body'], ['automatch.case_contacts', 'address'],
         ['automatch.push_subscriptions', 'endpoint'], ['automatch.shares', 'sentence'], ['automatch.shares', 'handle']

@@ -11,9 +11,9 @@ from automatch.feed.reader import FeedReader
 from automatch.model.jobs import Job
 from automatch.model.people import Claims
 from automatch.store.database import Connection
-from automatch.store.feed import load_match_number
-from automatch.store.jobs import list_jobs
-from automatch.store.news import NewsQuery
+from automatch.store.matching.feed import load_match_number
+from automatch.store.matching.news import NewsQuery
+from automatch.store.queue.jobs import list_jobs
 from automatch.supabase_compat.realtime.subscription import Change
 from automatch.supabase_compat.realtime.table import JOBS, MATCHES, Table
 

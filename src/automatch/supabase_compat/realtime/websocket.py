@@ -28,7 +28,7 @@ _MESSAGES = (100, 10.0)
 _JOINS = (_MAX_CHANNELS, 1.0)
 _TOPIC = "realtime:"
 
-GOING_AWAY, UNSUPPORTED_DATA, POLICY_VIOLATION = 1001, 1003, 1008
+UNSUPPORTED_DATA, POLICY_VIOLATION = 1003, 1008
 """Codes with which a connection is closed (RFC 6455, section 7.4.1)."""
 NORMAL_CLOSURE = 1000
 
@@ -69,13 +69,12 @@ class RealtimeConnection:
         self._no_channel_since = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
-        """Serve until the connection is closed, from either side."""
+        """Serve until the connection is closed, from either side; the server does when it stops."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                closing = group.create_task(self._close_with_server())
                 await self._receive()
-                for task in (closing, *self._follow_tasks.values()):
+                for task in self._follow_tasks.values():
                     task.cancel()
         except* Disconnected:
             pass
@@ -210,10 +209,6 @@ class RealtimeConnection:
         if self._channels.get(channel.topic) is channel:
             del self._channels[channel.topic]
             self._no_channel_since = asyncio.get_running_loop().time()
-
-    async def _close_with_server(self) -> None:
-        await self._deps.live.notifier.closing.wait()
-        await self._close(GOING_AWAY, "the server stops")
 
     async def _send_message(self, message: Message) -> None:
         text = encode(message, self._version)

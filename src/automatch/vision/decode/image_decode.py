@@ -134,10 +134,7 @@ def _finished(
     factor = int(min(image.width / size[0], image.height / size[1]) / _REDUCING_GAP)
     if factor > 1:
         image = image.reduce(factor)
-    pixels = scaling.scaled(image.tobytes(), image.mode, image.size, size, cubic=True)
-    if image.mode == "RGB" and turn is None:
-        return size, pixels
-    page = _flatten(Image.frombytes(image.mode, size, pixels))
+    page = _flatten(scaling.scaled(image, size, cubic=True))
     if turn is not None:
         page = page.transpose(turn)
     return page.size, page.tobytes()
@@ -145,7 +142,7 @@ def _finished(
 
 def _flatten(image: Image.Image) -> Image.Image:
     if image.mode != "RGBA":
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     page = Image.new("RGB", image.size, "white")
     page.paste(image, mask=image.getchannel("A"))
     return page

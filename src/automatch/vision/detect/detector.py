@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
+from PIL import Image
 
 from automatch.vision.decode.scaling import scaled
 
@@ -94,7 +95,7 @@ class Detector(Protocol):
     def find_all(self, photo: npt.NDArray[np.uint8], min_side: int) -> list[Detection]:
         """Return likewise what a search finds that misses no face of *min_side* pixels.
 
-        It is for other people beside a larger face. Empty where `find` covers it.
+        It is for large photos, and other people beside a larger face. Empty where `find` covers it.
         """
         ...
 
@@ -162,5 +163,4 @@ def resized_to(photo: npt.NDArray[np.uint8], side: int) -> tuple[npt.NDArray[np.
         photo = np.minimum(np.round(np.arange(256) * gain), 255).astype(np.uint8)[photo]
     if size == (width, height):
         return photo, scale
-    pixels = scaled(photo.tobytes(), "RGB", (width, height), size, cubic=False)
-    return np.frombuffer(pixels, np.uint8).reshape(size[1], size[0], 3), scale
+    return np.asarray(scaled(Image.fromarray(photo), size, cubic=False)), scale

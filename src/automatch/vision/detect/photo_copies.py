@@ -85,9 +85,8 @@ def thumbnail(page: Image.Image, side: int) -> bytes:
     """Return a picture as WebP, at most *side* pixels long."""
     scale = min(1.0, side / max(page.size))
     size = max(1, round(page.width * scale)), max(1, round(page.height * scale))
-    pixels = scaled(page.tobytes(), page.mode, page.size, size, cubic=True)
     out = io.BytesIO()
-    Image.frombytes(page.mode, size, pixels).save(out, "WEBP", **_THUMBNAIL)
+    scaled(page, size, cubic=True).save(out, "WEBP", **_THUMBNAIL)
     return out.getvalue()
 
 

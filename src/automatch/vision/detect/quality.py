@@ -22,7 +22,7 @@ from automatch.errors.photo import (
     NoFaceError,
     SeveralFacesError,
 )
-from automatch.model.faces import FaceBox
+from automatch.model.faces import FaceBox, overlap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,7 +92,7 @@ def _find_chosen(
     detections: Sequence[Detection], photo: npt.NDArray[np.uint8], chosen: FaceBox
 ) -> Detection | None:
     overlaps = [
-        FaceBox.of_corners(*corners).overlap(chosen) for corners in _shares(detections, photo)
+        overlap(FaceBox.of_corners(*corners), chosen) for corners in _shares(detections, photo)
     ]
     best = int(np.argmax(overlaps))
     return detections[best] if overlaps[best] >= _MIN_IOU else None

@@ -39,13 +39,18 @@ def find_upright(
     if _score(found[0]) < detector.min_confidence:
         found.append((0, detector.find_small(photo)))
     best = max(found, key=_score)
-    if _score(best) >= detector.upright_confidence:
+    if is_upright(detector, best[1]):
         return best
-    quick = [found[0], *_in_other_turns(detector.find, photo)]
+    quick = [found[0], *_in_other_turns(detector, detector.find, photo)]
     best = max(*quick, best, key=_score)
     if best in quick and _score(best) >= detector.min_confidence:
         return best
-    return max(best, *_in_other_turns(detector.find_small, photo), key=_score)
+    return max(best, *_in_other_turns(detector, detector.find_small, photo), key=_score)
+
+
+def is_upright(detector: Detector, detections: Sequence[Detection]) -> bool:
+    """Return whether the most certain face proves that its photo is upright."""
+    return bool(detections) and detections[0].confidence >= detector.upright_confidence
 
 
 def rotated(photo: npt.NDArray[np.uint8], quarter_turns: int) -> npt.NDArray[np.uint8]:
@@ -54,11 +59,16 @@ def rotated(photo: npt.NDArray[np.uint8], quarter_turns: int) -> npt.NDArray[np.
 
 
 def _in_other_turns(
-    search: Callable[[npt.NDArray[np.uint8]], list[Detection]], photo: npt.NDArray[np.uint8]
+    detector: Detector,
+    search: Callable[[npt.NDArray[np.uint8]], list[Detection]],
+    photo: npt.NDArray[np.uint8],
 ) -> list[tuple[int, list[Detection]]]:
-    return [
-        (quarter_turns, search(rotated(photo, quarter_turns))) for quarter_turns in _OTHER_TURNS
-    ]
+    found = []
+    for quarter_turns in _OTHER_TURNS:
+        found.append((quarter_turns, search(rotated(photo, quarter_turns))))
+        if is_upright(detector, found[-1][1]):
+            break
+    return found
 
 
 def _score(found: tuple[int, Sequence[Detection]]) -> float:

@@ -14,9 +14,9 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.cases import CaseAct, CaseSide, CaseState
-from automatch.services import cases
-from automatch.services.acts import Act
-from automatch.services.overview import count_waiting
+from automatch.services.operation.overview import count_waiting
+from automatch.services.operators.acts import Act
+from automatch.services.protection import cases
 from automatch.web.console.frame import (
     ConfirmPage,
     ConsolePage,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from automatch.model.cases import Case
     from automatch.model.faces import HeldPhoto
-    from automatch.services.cases import CaseFile
+    from automatch.services.protection.cases import CaseFile
 
 router = APIRouter(prefix="/admin", route_class=ConsoleRoute, include_in_schema=False)
 

@@ -16,8 +16,8 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.http.security_headers import POLICY_WITH_PHOTOS
 from automatch.model.matches import DuplicateState, SuspectedDuplicate
-from automatch.services import cases, operators
-from automatch.services.acts import Act
+from automatch.services.operators.acts import Act
+from automatch.services.protection import cases, duplicates
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of
 from automatch.web.templating import Problem
@@ -86,7 +86,7 @@ async def list_pairs(me: MeDep, services: ServicesDep, state: str = "open") -> R
     """Show the pairs of a state."""
     state = state if state in _STATES else "open"
     only = None if state == "all" else DuplicateState(state)
-    found = await operators.load_duplicates_overview(services.db, me, only, _LIMIT)
+    found = await duplicates.load_duplicates_overview(services.db, me, only, _LIMIT)
     return show(DuplicatesPage(me=me, state=state, pairs=found.duplicates, match=found.match))
 
 
@@ -118,7 +118,7 @@ async def confirm_matching(me: MeDep, match: str = "no") -> Response:
 async def set_matching(request: Request, me: MeDep, services: ServicesDep) -> Response:
     """Set whether such pairs match."""
     match = text_of(await read_form(request), "match") == "yes"
-    await operators.set_duplicate_matching(services.db, me, match)
+    await duplicates.set_duplicate_matching(services.db, me, match)
     return go_to("/admin/duplicates")
 
 
@@ -126,7 +126,9 @@ async def set_matching(request: Request, me: MeDep, services: ServicesDep) -> Re
 @declare(Access.CONSOLE, act=Act.LIST_DUPLICATES)
 async def show_pair(pair_id: UUID, me: MeDep, services: ServicesDep) -> Response:
     """Show a pair; its photos are not."""
-    return show(DuplicatePage(me=me, pair=await operators.load_duplicate(services.db, me, pair_id)))
+    return show(
+        DuplicatePage(me=me, pair=await duplicates.load_duplicate(services.db, me, pair_id))
+    )
 
 
 @router.post("/{pair_id:uuid}/photos")
@@ -134,7 +136,7 @@ async def show_pair(pair_id: UUID, me: MeDep, services: ServicesDep) -> Response
 async def see_photos(pair_id: UUID, request: Request, me: MeDep, services: ServicesDep) -> Response:
     """Show the first photos of both, after recording who looks and why."""
     reason = text_of(await read_form(request), "reason")
-    pair = await operators.load_duplicate(services.db, me, pair_id)
+    pair = await duplicates.load_duplicate(services.db, me, pair_id)
     page = DuplicatePage(me=me, pair=pair, reason=reason)
     photos: list[str | None] = []
     for account in page.accounts:
@@ -162,5 +164,5 @@ async def decide(pair_id: UUID, request: Request, me: MeDep, services: ServicesD
         state = DuplicateState(text_of(await read_form(request), "state"))
     except ValueError as exc:
         raise InputInvalidError("Choose one person, two people, or undecided.") from exc
-    await operators.decide_duplicate(services.db, me, pair_id, state)
+    await duplicates.decide_duplicate(services.db, me, pair_id, state)
     return go_to("/admin/duplicates")

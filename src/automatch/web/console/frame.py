@@ -29,8 +29,8 @@ from automatch.http.declaration import Declaration, declaration_of
 from automatch.http.deps import claims_of, on_loop, services_of
 from automatch.http.errors import status_of
 from automatch.model.operators import Operator
-from automatch.services.acts import RULES, Act, check_role, needs_password_now
-from automatch.services.roles import load_operator
+from automatch.services.operators.acts import RULES, Act, check_role, needs_password_now
+from automatch.services.operators.roles import load_operator
 from automatch.web.pages import (
     PageResponse,
     PageRoute,

@@ -17,9 +17,9 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.jobs import JobStatus, Queue, QueuedJob
-from automatch.services import job_search, queue
-from automatch.services.acts import Act
-from automatch.services.job_search import JobFilter
+from automatch.services.operators.acts import Act
+from automatch.services.queue import job_search, queue
+from automatch.services.queue.job_search import JobFilter
 from automatch.web.amounts import as_count, as_duration, meaning_of
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of

@@ -13,13 +13,13 @@ from starlette.responses import Response
 from automatch.errors.request import InputInvalidError, NotFoundError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
-from automatch.services import mails
-from automatch.services.acts import Act
+from automatch.services.accounts import mails
+from automatch.services.operators.acts import Act
 from automatch.web.console.frame import ConsolePage, ConsoleRoute, HandOverPage, MeDep, show
 from automatch.web.pages import go_to
 
 if TYPE_CHECKING:
-    from automatch.store.mails import WaitingMail
+    from automatch.store.accounts.mails import WaitingMail
 
 router = APIRouter(prefix="/admin/mail", route_class=ConsoleRoute, include_in_schema=False)
 

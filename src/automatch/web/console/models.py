@@ -12,9 +12,9 @@ from automatch.errors.request import NotFoundError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.embedding_models import ModelComparison
-from automatch.services import model_changes
-from automatch.services.acts import Act
-from automatch.services.model_changes import KnownModel, Models
+from automatch.services.matching import model_changes
+from automatch.services.matching.model_changes import KnownModel, Models
+from automatch.services.operators.acts import Act
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of
 

@@ -16,9 +16,10 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.notices import NoticeKind, PublishedNotice, SiteOperator
 from automatch.model.operators import OperatorRole
-from automatch.services import people, roles, site_operator
-from automatch.services.acts import Act
-from automatch.services.link_delivery import LinkDelivery
+from automatch.services.operators import roles, site_operator
+from automatch.services.operators.acts import Act
+from automatch.services.operators.link_delivery import LinkDelivery
+from automatch.services.people import people
 from automatch.web.console.frame import (
     ConfirmPage,
     ConsolePage,

@@ -16,11 +16,11 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.history import HistoryPoint, Stage
 from automatch.ops.doctor.check import Health
-from automatch.services.acts import Act
-from automatch.services.figures import Made
-from automatch.services.installation_checks import Finding
-from automatch.services.overview import Overview, count_waiting, load_overview
-from automatch.store.overview import Waiting
+from automatch.services.operation.figures import Made
+from automatch.services.operation.installation_checks import Finding
+from automatch.services.operation.overview import Overview, count_waiting, load_overview
+from automatch.services.operators.acts import Act
+from automatch.store.operation.overview import Waiting
 from automatch.web.amounts import as_duration
 from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, may, show
 from automatch.web.pages import go_to

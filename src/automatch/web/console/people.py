@@ -14,9 +14,9 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import Services, ServicesDep
 from automatch.http.export import send_zip
 from automatch.model.people import Gender, PersonDetails
-from automatch.services import people, schools
-from automatch.services.acts import Act
-from automatch.services.link_delivery import LinkDelivery
+from automatch.services.operators.acts import Act
+from automatch.services.operators.link_delivery import LinkDelivery
+from automatch.services.people import people, schools
 from automatch.web.amounts import as_count
 from automatch.web.console.frame import (
     ConfirmPage,

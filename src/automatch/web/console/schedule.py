@@ -14,9 +14,9 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Services, ServicesDep
 from automatch.model.operators import Operator
-from automatch.services import schedule
-from automatch.services.acts import Act
-from automatch.store.schedule import ScheduleEntry, ScheduleRun
+from automatch.services.operators.acts import Act
+from automatch.services.queue import schedule
+from automatch.store.queue.schedule import ScheduleEntry, ScheduleRun
 from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of
 from automatch.web.templating import Problem

@@ -16,8 +16,8 @@ from automatch.errors import AutomatchError
 from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
-from automatch.services import schools
-from automatch.services.acts import Act
+from automatch.services.operators.acts import Act
+from automatch.services.people import schools
 from automatch.settings.server_address import find_server_url
 from automatch.web.amounts import as_count
 from automatch.web.console.frame import (

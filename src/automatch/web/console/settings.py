@@ -14,13 +14,13 @@ from automatch.errors.request import InputInvalidError
 from automatch.http.declaration import Access, declare
 from automatch.http.deps import Services, ServicesDep
 from automatch.model.operators import Operator
-from automatch.services.acts import Act
-from automatch.services.database_settings import (
+from automatch.services.operation.database_settings import (
     SettingValue,
     change_setting,
     find_setting,
     list_settings,
 )
+from automatch.services.operators.acts import Act
 from automatch.web.console.frame import ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import read_form, text_of
 from automatch.web.templating import Problem

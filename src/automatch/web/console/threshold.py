@@ -14,10 +14,10 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import ServicesDep
 from automatch.model.operators import AuditEntry
 from automatch.model.similarity import StoredScale, ThresholdPreview
-from automatch.services import thresholds
-from automatch.services.acts import Act
-from automatch.services.figures import Made
-from automatch.services.thresholds import TRIED, ThresholdFigures, ThresholdState
+from automatch.services.matching import thresholds
+from automatch.services.matching.thresholds import TRIED, ThresholdFigures, ThresholdState
+from automatch.services.operation.figures import Made
+from automatch.services.operators.acts import Act
 from automatch.web.amounts import as_count
 from automatch.web.console.frame import ConfirmPage, ConsolePage, ConsoleRoute, MeDep, show
 from automatch.web.pages import go_to, read_form, text_of

@@ -4,15 +4,34 @@ import { showNewCount } from "./new_count.js";
 
 const SEEN_AFTER_MS = 700;
 const SEND_AFTER_MS = 800;
+// The click of a finger comes after it has left the screen; a press of which no end is told is over some day.
+const CLICK_MS = 300;
+const LONGEST_PRESS_MS = 5_000;
 
 const cards = document.getElementById("cards");
 const seenHere = new Set();
 const unsent = new Set();
 const waiting = new Map();
-let sending;
+const held = [];
+let sending, releasing;
 
 const difference = (one, other, name) => Number(one.dataset[name]) - Number(other.dataset[name]);
 const isBefore = (one, other) => ((cards.dataset.sort === "best" && difference(one, other, "similarity")) || difference(one, other, "place")) > 0;
+
+/** Does what changes the cards, once nobody presses one: a click is lost whose button goes from under it. */
+export function whenReleased(work) {
+  releasing ? held.push(work) : work();
+}
+
+function release() {
+  releasing = undefined;
+  for (const work of held.splice(0)) work();
+}
+
+function releaseIn(ms) {
+  clearTimeout(releasing);
+  releasing = setTimeout(release, ms);
+}
 
 /** Puts a card where the order of the page has it, unless a filter or a later page has it; returns whether it is news. */
 export function putCard(card, profileId) {
@@ -82,6 +101,8 @@ function watchAll() {
   if (!document.hidden) for (const card of cards.children) watch(card);
 }
 
+cards.addEventListener("pointerdown", (event) => event.button || releaseIn(LONGEST_PRESS_MS));
+for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => releasing && releaseIn(CLICK_MS));
 document.addEventListener("visibilitychange", watchAll);
 window.addEventListener("online", () => unsent.size && send());
 window.addEventListener("pagehide", () => {

@@ -1,6 +1,6 @@
 // Updates the feed live. Without it the page works, and a reload shows the same.
 
-import { markNew, putCard } from "./cards.js";
+import { markNew, putCard, whenReleased } from "./cards.js";
 import { followFeed } from "./feed_stream.js";
 import { text } from "./texts.js";
 
@@ -43,9 +43,14 @@ function onMatch(event) {
   lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   const { html, profile_id: profileId } = JSON.parse(event.data);
   const card = toElement(html);
-  if (!putCard(card, profileId)) return;
-  matchLabels.push(card.dataset.announce);
-  announceSoon();
+  whenReleased(() => {
+    if (!putCard(card, profileId)) return;
+    const { announce } = card.dataset;
+    const likes = card.querySelector(".shared strong");
+    if (likes) sentences.push(`${likes.textContent} ${announce}`);
+    else matchLabels.push(announce);
+    announceSoon();
+  });
 }
 
 const isEmpty = () => !cards.childElementCount;
@@ -68,9 +73,11 @@ function onGone(event) {
   lastPosition = Math.max(lastPosition, Number(event.lastEventId));
   // After an erasure no id of the person is left, and the card is known by its match.
   const { match_id: matchId, profile_id: profileId } = JSON.parse(event.data);
-  const card = document.getElementById(`card-${profileId}`) ?? cards.querySelector(`[data-match="${matchId}"]`);
-  card?.remove();
-  refreshSoon();
+  whenReleased(() => {
+    const card = document.getElementById(`card-${profileId}`) ?? cards.querySelector(`[data-match="${matchId}"]`);
+    card?.remove();
+    refreshSoon();
+  });
 }
 
 function onJob(event) {

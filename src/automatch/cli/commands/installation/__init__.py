@@ -1,0 +1,1 @@
+"""Commands that start an installation, and those for its database as a whole."""

@@ -1,0 +1,1 @@
+"""Commands about matching: the threshold, the scale, the search, the face models."""

@@ -1,0 +1,1 @@
+"""Commands of operation: checks, measurements, settings and secrets."""

@@ -1,0 +1,1 @@
+"""Commands about operators: who they are, what they did, and the texts they publish."""

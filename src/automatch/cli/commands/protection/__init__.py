@@ -1,0 +1,1 @@
+"""Commands that protect people: cases, duplicates, photos that wait, erasures."""

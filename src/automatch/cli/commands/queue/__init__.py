@@ -1,0 +1,1 @@
+"""Commands about the queue: jobs, cron jobs, and what became of them."""

@@ -1,0 +1,1 @@
+"""Serving HTTP: listening sockets, connections, the protocols on them, and the servers."""

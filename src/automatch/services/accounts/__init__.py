@@ -1,0 +1,1 @@
+"""Accounts: signing in, links by mail, limits on trying, news to devices."""

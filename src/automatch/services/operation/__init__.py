@@ -1,0 +1,1 @@
+"""Operation: what an installation tells of itself, and its settings."""

@@ -1,0 +1,1 @@
+"""People: what they tell about themselves, their schools, and what operators do for them."""

@@ -1,0 +1,1 @@
+"""Accounts: sign-in, mail, news to devices, and limits on trying."""

@@ -1,0 +1,1 @@
+"""The database as a whole: whether it fits, migrations, backups, distribution."""

@@ -1,0 +1,1 @@
+"""Matching: the search, its model and scale, the matches, and the feed that shows them."""

@@ -1,0 +1,1 @@
+"""Operation: settings, history, and what servers and workers tell of themselves."""

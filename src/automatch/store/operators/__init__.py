@@ -1,0 +1,1 @@
+"""Operators: who they are, what they did, and the texts they publish."""

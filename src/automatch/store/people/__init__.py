@@ -1,0 +1,1 @@
+"""People: profiles, schools, lists that are imported, people who are simulated."""

@@ -1,0 +1,1 @@
+"""Photos: their faces and files, challenges, and who was shown which."""

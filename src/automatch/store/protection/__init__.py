@@ -1,0 +1,1 @@
+"""What protects people: cases, duplicates, erasures, and how long anything is kept."""

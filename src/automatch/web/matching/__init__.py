@@ -1,0 +1,1 @@
+"""Pages of matches: the feed, what it says while it is empty, a match, likes."""

@@ -1,0 +1,1 @@
+"""Pages that protect people: reports, their data, and the privacy notice."""
