@@ -449,8 +449,10 @@ async def test_a_timeout_of_the_decoder_reaches_the_caller() -> None:
     hasty = Settings(vision=VisionSettings(decode_timeout_s=0.000_001))
 
     async with LocalAnalyzer(hasty, FakeEmbedder()) as analyzer:
+        # Too large to be decoded before anybody looks at the time.
+        photo = encode(astronaut().resize((4096, 4096)))
         with pytest.raises(DecodeTimeoutError):
-            await analyzer.extract(encode(astronaut()))
+            await analyzer.extract(photo)
 
 
 async def test_a_missing_model_is_found_on_entering(tmp_path: Path) -> None:

@@ -154,10 +154,11 @@ async def test_check_opens_with_the_right_key_alone(
 
 async def test_one_backup_is_made_at_a_time(installation: Installation) -> None:
     async with backups.owner_connection(installation.owner) as conn:
-        await backups.lock_backups(conn)
+        async with backups.lock_backups(conn):
+            with pytest.raises(BackupError, match="Another backup"):
+                await installation.back_up()
 
-        with pytest.raises(BackupError, match="Another backup"):
-            await installation.back_up()
+        await installation.back_up()
 
 
 async def test_pg_dump_that_is_older_than_the_server_is_refused(

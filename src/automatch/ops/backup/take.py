@@ -119,7 +119,7 @@ class BackupRunner:
                     "This is the database of a Supabase project, which backs it up itself; "
                     "the bucket of the photos is yours to copy."
                 )
-            await backups.lock_backups(lock)
+            await stack.enter_async_context(backups.lock_backups(lock))
             frozen = await stack.enter_async_context(backups.owner_connection(self._address))
             state = await backups.freeze_state(frozen)
             # After the snapshot, so that no backup has a run of which nobody knows the end.

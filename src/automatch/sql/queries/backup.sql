@@ -2,6 +2,9 @@
 -- One backup of a database at a time; held by the session.
 select pg_catalog.pg_try_advisory_lock(automatch.lock_key('backup'))
 
+-- name: unlock
+select pg_catalog.pg_advisory_unlock(automatch.lock_key('backup'))
+
 -- name: unbounded
 -- The transaction waits while pg_dump works, and counting takes what it takes.
 select

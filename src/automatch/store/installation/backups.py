@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from psycopg import IsolationLevel, sql
+from psycopg import Error, IsolationLevel, sql
 from psycopg.rows import class_row
 
 from automatch.errors.store import BackupError
@@ -67,8 +67,9 @@ async def owner_connection(address: str) -> AsyncIterator[Connection]:
         yield conn
 
 
-async def lock_backups(conn: Connection) -> None:
-    """Be the only backup of this database until the connection ends.
+@asynccontextmanager
+async def lock_backups(conn: Connection) -> AsyncIterator[None]:
+    """Be the only backup of this database, at most until the connection ends.
 
     Raises:
         BackupError: another is being made.
@@ -76,6 +77,12 @@ async def lock_backups(conn: Connection) -> None:
     row = await (await conn.execute(_SQL["lock"])).fetchone()
     if row != (True,):
         raise BackupError("Another backup of this database is being made; wait for it.")
+    try:
+        yield
+    finally:
+        # A server notices later that a connection was closed, so the next backup might be refused.
+        with suppress(Error):
+            await conn.execute(_SQL["unlock"])
 
 
 async def freeze_state(conn: Connection) -> State:
