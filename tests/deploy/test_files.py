@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from automatch import __version__
-from automatch.settings.settings import secret_names, setting_names
+from automatch.settings.load import secret_names, setting_names
 
 _ROOT = Path(__file__).parents[2]
 _DEPLOY = _ROOT / "deploy"

@@ -20,7 +20,7 @@ import pytest
 from automatch.cli.main import COMMANDS
 from automatch.postgres.binaries import find_binaries
 from automatch.settings import Settings
-from automatch.settings.settings import setting_names
+from automatch.settings.load import setting_names
 from tests.support.command import Running, call_command, environment, running_up
 from tests.support.photos import astronaut, encode
 

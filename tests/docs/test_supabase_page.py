@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from automatch.cli.main import create_cli
-from automatch.settings.settings import setting_names
+from automatch.settings.load import setting_names
 from automatch.store.installation.migrate import MIGRATIONS
 from tests.support.build import a_face, a_job, a_profile, connect
 from tests.support.command import call_command

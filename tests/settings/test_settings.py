@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from automatch.errors.configuration import SettingsError
 from automatch.settings import Settings, load_settings
 from automatch.settings.limits import RATES
-from automatch.settings.settings import secret_names, setting_names
+from automatch.settings.load import secret_names, setting_names
 
 _DOCS = Path(__file__).parents[2] / "docs" / "settings.md"
 _INTRODUCTION = """\

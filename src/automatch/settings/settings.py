@@ -1,19 +1,15 @@
-"""Reading the settings from the environment, and checking them."""
+"""All settings: each with its default, its bounds, and what follows from several of them."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -21,9 +17,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from automatch.errors.configuration import SettingsError
 from automatch.settings.database import PoolSettings, PostgresSettings
-from automatch.settings.group import SERVICE_URL, SettingsGroup
+from automatch.settings.environment import PREFIX, add_files
+from automatch.settings.group import SERVICE_URL
 from automatch.settings.limits import LimitSettings
 from automatch.settings.mail import MailSettings
 from automatch.settings.notifications import NotificationSettings
@@ -33,18 +29,6 @@ from automatch.settings.storage import BackupSettings, PhotoSettings, RetentionS
 from automatch.settings.telemetry import MetricsSettings, TraceSettings
 from automatch.settings.vision import AiSettings, VisionSettings
 from automatch.settings.worker import WorkerSettings
-
-_PREFIX = "AUTOMATCH_"
-_IN_FILE = "_FILE"
-"""What the name of a secret has behind it when the value is the path of a file."""
-_RENAMED = {
-    "AUTOMATCH_POOL__ANSWER_S": "AUTOMATCH_POOL__TRANSACTION_TIMEOUT_S",
-    "AUTOMATCH_VISION__MAX_TURN_DEGREES": "AUTOMATCH_VISION__MAX_YAW_DEGREES",
-    "AUTOMATCH_WORKER__LANES": "AUTOMATCH_WORKER__CONCURRENCY",
-    "AUTOMATCH_WORKER__STOP_S": "AUTOMATCH_WORKER__SHUTDOWN_TIMEOUT_S",
-    "AUTOMATCH_WORKER__TROUBLE_MAX_S": "AUTOMATCH_WORKER__OUTAGE_PAUSE_MAX_S",
-}
-"""Settings that have another name now, so that the message can say which."""
 
 _EASY_TO_GUESS = "it is easy to guess; `openssl rand -base64 32` prints a better one"
 _WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  compared, not bound
@@ -61,7 +45,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         env_ignore_empty=True,  # compose files set what is not given to nothing
         frozen=True,
@@ -192,9 +176,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read the environment, and the files that it names."""
-        del settings_cls, dotenv_settings, file_secret_settings
+        del dotenv_settings, file_secret_settings
         assert isinstance(env_settings, EnvSettingsSource)
-        env_settings.env_vars = _with_files(env_settings.env_vars)
+        env_settings.env_vars = add_files(env_settings.env_vars, settings_cls)
         return init_settings, env_settings
 
     @field_validator("home")
@@ -355,90 +339,3 @@ def _is_private(url: str) -> bool:
         return ip_address(parts.hostname or "").is_loopback
     except ValueError:
         return False
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Read the settings from the environment.
-
-    Args:
-        overrides: values from the command line; `None` means not given.
-
-    Raises:
-        SettingsError: a value is out of bounds, two values contradict each other, a file with a
-            secret cannot be read, or the environment has an `AUTOMATCH_` name that no setting
-            has, such as a misspelt one.
-    """
-    _check_names()
-    given = {name: value for name, value in overrides.items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as exc:
-        first = exc.errors()[0]
-        name = _PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise SettingsError(f"{name}: {_explain(first)}.") from exc
-
-
-def _explain(error: ErrorDetails) -> str:
-    """Return what is wrong with a value; of a pattern, what fits it."""
-    if error["type"] != "string_pattern_mismatch":
-        return error["msg"]
-    field = _named_fields()["__".join(str(part) for part in error["loc"])]
-    example = field.examples[0] if field.examples else field.default
-    return f"should look like {example}" if example else "has a form of its own: docs/settings.md"
-
-
-def _with_files(variables: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return variables of the environment, with the secrets that are in files."""
-    found = dict(variables)
-    for name in secret_names():
-        setting = f"{_PREFIX}{name}".lower()
-        path = found.pop(f"{setting}{_IN_FILE}".lower(), None)
-        if not path:
-            continue
-        variable = f"{setting}{_IN_FILE}".upper()
-        if found.get(setting):
-            raise SettingsError(f"{variable} is set, and so is the name without {_IN_FILE}.")
-        try:
-            found[setting] = Path(path).read_text("utf-8").strip()
-        except (OSError, UnicodeError) as exc:
-            raise SettingsError(f"{variable}: the file {path} cannot be read.") from exc
-    return found
-
-
-def _check_names() -> None:
-    known = {f"{_PREFIX}{path}".upper() for path in setting_names()}
-    known |= {f"{_PREFIX}{path}{_IN_FILE}".upper() for path in secret_names()}
-    for name in os.environ:
-        if name in _RENAMED:
-            raise SettingsError(f"{name} was renamed to {_RENAMED[name]}.")
-        if (
-            name.startswith(_PREFIX)
-            and name not in known
-            and not name.startswith("AUTOMATCH_TEST_")
-        ):
-            raise SettingsError(f"{name} is no setting of Auto-Match; see docs/settings.md.")
-
-
-def setting_names() -> list[str]:
-    """Return every setting as its environment name without the prefix, groups expanded."""
-    return list(_named_fields())
-
-
-def secret_names() -> list[str]:
-    """Return the names of the settings that may be in a file instead."""
-    return [name for name, field in _named_fields().items() if _is_secret(field)]
-
-
-def _named_fields() -> dict[str, FieldInfo]:
-    fields: dict[str, FieldInfo] = {}
-    for name, field in Settings.model_fields.items():
-        group = field.annotation
-        if isinstance(group, type) and issubclass(group, SettingsGroup):
-            fields |= {f"{name}__{sub}": own for sub, own in group.model_fields.items()}
-        else:
-            fields[name] = field
-    return fields
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in (field.annotation, *get_args(field.annotation))
