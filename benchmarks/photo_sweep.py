@@ -69,7 +69,7 @@ async def measure(folder: Path, photos: int) -> None:
                 store.listed, store.longest_s = 0, 0.0
                 runner = MaintenanceRunner(db, store, WorkerSettings(), RetentionSettings())
                 began, cpu = time.perf_counter(), time.process_time()
-                await runner.clean_up_photos()
+                await runner.photos.clean_up_photos()
                 took, cpu = time.perf_counter() - began, time.process_time() - cpu
                 sweeps += 1
                 uploads, strays = left(folder)

@@ -56,7 +56,7 @@ async def test_people_meet_and_leave_nothing_in_the_bucket(
         maintenance = MaintenanceRunner(
             db, make_photos(system.settings), WorkerSettings(), system.settings.retention
         )
-        await maintenance.erase_photos()
+        await maintenance.photos.erase_photos()
 
     assert names(bucket) == []
 

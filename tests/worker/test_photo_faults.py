@@ -114,7 +114,7 @@ async def test_photos_that_are_away_cost_no_attempt_and_no_erasure_and_are_told(
             code = ready.json()["error"]["code"]
             assert (ready.status_code, code) == (503, "storage_unavailable")
             await system.client.delete(f"/api/faces/{erased}", headers=him.headers)
-            await worker._maintenance.erase_photos()
+            await worker._maintenance.photos.erase_photos()
             [(error,)] = conn.execute("select error from automatch.photo_erasures").fetchall()
             assert "no mark of this database" in error
 
@@ -125,7 +125,7 @@ async def test_photos_that_are_away_cost_no_attempt_and_no_erasure_and_are_told(
                 database.owner, "select where not exists (select from automatch.worker_faults)"
             )
             conn.execute("update automatch.photo_erasures set next_try_at = now()")
-            await worker._maintenance.erase_photos()
+            await worker._maintenance.photos.erase_photos()
             assert conn.execute("select from automatch.photo_erasures").fetchall() == []
         photos = make_photos(settings)
         left = [photo.path for photo in await photos.list_page("copies", "")]

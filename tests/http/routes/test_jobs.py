@@ -145,7 +145,7 @@ async def test_deleted_photo_takes_its_copies_along(system: System) -> None:
     assert answer.status_code == 204
     check(await choose(her, job["id"]), 404, "not_found")
     async with maintenance_of(system) as maintenance:
-        await maintenance.erase_photos()
+        await maintenance.photos.erase_photos()
 
     assert files_of(system, job["face_id"]) == set()
 
@@ -167,8 +167,8 @@ async def test_photo_that_nobody_answers_for_is_erased_and_may_be_sent_again(
             "update public.match_jobs set completed_at = now() - interval '25 hours'"
         )
     async with maintenance_of(system) as maintenance:
-        await maintenance.erase_unanswered_photos()
-        await maintenance.erase_photos()
+        await maintenance.photos.erase_unanswered_photos()
+        await maintenance.photos.erase_photos()
 
     assert files_of(system, job["face_id"]) == set()
     assert (await her.get("/api/faces")).json() == {"faces": []}
@@ -182,8 +182,8 @@ async def test_photo_that_was_answered_for_is_kept(system: System) -> None:
     await choose(her, job["id"], leftmost(job))
     await her.ended(job["id"])
     async with maintenance_of(system) as maintenance:
-        await maintenance.erase_unanswered_photos()
-        await maintenance.clean_up_photos()
+        await maintenance.photos.erase_unanswered_photos()
+        await maintenance.photos.clean_up_photos()
 
     assert files_of(system, job["face_id"]) == {".jpg", ".thumb.jpg"}
 

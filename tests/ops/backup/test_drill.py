@@ -21,7 +21,7 @@ from automatch.settings.limits import LimitSettings
 from automatch.settings.secrets import read
 from automatch.settings.storage import BackupSettings, RetentionSettings
 from automatch.vision import Embedder
-from automatch.worker import maintenance
+from automatch.worker.maintenance import runner as maintenance_runner
 from tests.support import kept_pools
 from tests.support.command import call_command, run_command, running_up
 from tests.support.homes import StoredHome
@@ -54,7 +54,7 @@ async def test_drill(
     home, other = homes
     place, key = tmp_path / "backups", tmp_path / "backup.key"
     # What is erased is looked for every five seconds; after a look in vain, every thirty.
-    monkeypatch.setattr(maintenance, "_ERASE_EVERY_S", 0.05)
+    monkeypatch.setattr(maintenance_runner, "_ERASE_EVERY_S", 0.05)
     joined: list[Person] = []
 
     async with running_cluster(home) as cluster, AsyncExitStack() as stack:

@@ -301,13 +301,13 @@ async def test_worker_warns_when_searches_miss_people(database, owner, tmp_path)
         photos = FolderPhotos(tmp_path, min_free_mb=0)
         maintenance = MaintenanceRunner(db, photos, WorkerSettings(), RetentionSettings())
         with capture_logs() as quiet:
-            await maintenance.check_recall()
+            await maintenance.matching.check_recall()
         owner.execute(
             "insert into automatch.search_audits (job_id, school, gender, expected, found)"
             " values (gen_random_uuid(), 'UIT', 'female', 20, 19)"
         )
         with capture_logs() as logs:
-            await maintenance.check_recall()
+            await maintenance.matching.check_recall()
 
     assert quiet == []
     assert [(entry["log_level"], entry["recall"]) for entry in logs] == [("warning", 0.95)]

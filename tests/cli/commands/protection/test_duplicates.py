@@ -34,7 +34,7 @@ async def detect_duplicates(system: System) -> None:
         retention = RetentionSettings(min_free_mb=0)
         photos = make_photos(system.settings)
         maintenance = MaintenanceRunner(db, photos, WorkerSettings(), retention)
-        await maintenance.detect_duplicates()
+        await maintenance.matching.detect_duplicates()
 
 
 async def two_accounts(system: System) -> tuple[Person, Person]:
