@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.scale_simulation import (
+from benchmarks.growth.simulation import (
     DAY_S,
     busiest_p95_s,
     day_shape,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scale_inputs import FILE, costs_of, load, refresh
+from benchmarks.growth.inputs import FILE, costs_of, load, refresh
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 def _trial(part: str, told: int, server: float, database: float, people: int = 100) -> Any:

@@ -1,7 +1,7 @@
 """What the model of growth knows: measured costs, each with the command that measured it.
 
-They are in `scale_inputs.json`, with what is assumed about people and what a setting or a machine
-gives. `python -m benchmarks.scale_model --refresh FILE` takes new costs from the figures of
+They are in `inputs.json`, with what is assumed about people and what a setting or a machine
+gives. `python -m benchmarks.growth --refresh FILE` takes new costs from the figures of
 `python -m benchmarks.system --json FILE`.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-FILE = Path(__file__).with_name("scale_inputs.json")
+FILE = Path(__file__).with_name("inputs.json")
 
 
 @dataclass(frozen=True, slots=True)

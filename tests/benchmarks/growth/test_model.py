@@ -8,20 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import scale_inputs
-from benchmarks.scale_inputs import Assumptions, Costs
-from benchmarks.scale_model import (
-    STEPS,
-    Growth,
-    Machine,
-    demand_of,
-    load_of,
-    one_machine_text,
-    price,
-    sizes_text,
-    steps_text,
-    with_costs,
-)
+from benchmarks.growth import inputs
+from benchmarks.growth.demand import demand_of, load_of
+from benchmarks.growth.inputs import Assumptions, Costs
+from benchmarks.growth.model import STEPS, Growth, Machine, price, with_costs
+from benchmarks.growth.report import one_machine_text, sizes_text, steps_text
 
 _NOTHING = Costs(**{each.name: 0.0 for each in fields(Costs)} | {"notifying_commits_s": 1e9})
 _ASSUMED = Assumptions(
@@ -50,7 +41,7 @@ def _growth(**costs: float) -> Growth:
 
 
 def _as_written() -> Growth:
-    costs, assumed, _ = scale_inputs.load()
+    costs, assumed, _ = inputs.load()
     return Growth(costs, assumed, _MACHINE)
 
 
