@@ -34,7 +34,7 @@ async def test_request_that_breaks_holds_up_no_other(database: Database) -> None
         """net.http_post(%(url)s, headers := '{"Content-Length": "999"}')""",
         """net.http_post(%(url)s, headers := '{"X": "a\\nb"}')""",
         "net.http_get(%(url)s, timeout_milliseconds := -5)",
-        "net.http_get(%(url)s)",
+        "net.http_get(%(url)s, timeout_milliseconds := 60000)",
     ]
     server = await asyncio.start_server(_answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

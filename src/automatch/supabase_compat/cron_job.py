@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +90,7 @@ async def run_job(db: Database, dsn: str, job: Job) -> bool:
             status, message = "failed", f"{exc.diag.severity or 'ERROR'}:  {exc}"
             if isinstance(exc, psycopg.errors.InsufficientPrivilege):
                 message += f"\nJobs run as {SCHEDULE_LOGIN}: grant it what this one needs."
+        await _unlock(conn)
     await _end(db, run, status, message)
     return True
 
@@ -96,6 +98,15 @@ async def run_job(db: Database, dsn: str, job: Job) -> bool:
 async def _lock(conn: AsyncConnection[Any], job: Job) -> bool:
     row = await (await conn.execute(_SQL["hold_job"], {"jobid": job.jobid})).fetchone()
     return bool(row and row[0])
+
+
+async def _unlock(conn: AsyncConnection[Any]) -> None:
+    """Let the next run begin at once: Postgres ends a session some time after it was closed."""
+    # A session that has ended holds nothing.
+    with suppress(psycopg.Error):
+        # What the command has begun.
+        await conn.rollback()
+        await conn.execute(_SQL["free_job"])
 
 
 async def _execute(conn: AsyncConnection[Any], command: str) -> str:

@@ -31,6 +31,10 @@ order by jobid
 -- Held by the session of the run, so that two runs of a job never overlap.
 select pg_try_advisory_lock(hashtextextended('automatch cron job ' || %(jobid)s, 0))
 
+-- name: free_job
+-- And whatever else the command has locked.
+select pg_advisory_unlock_all()
+
 -- name: begin_run
 insert into cron.job_run_details (jobid, job_pid, database, username, command, status, start_time)
 values (%(jobid)s, %(pid)s, current_database(), %(username)s, %(command)s, %(status)s, clock_timestamp())
