@@ -477,17 +477,19 @@ $$;
 create trigger biometric_consents_complete before insert on public.biometric_consents
 for each row execute function automatch.complete_consent();
 
+-- Not "order by id desc limit 1": that would be asked person by person where a query joins this for all.
+create view automatch.consenting_profiles with (security_invoker = true) as
+select c.profile_id
+from public.biometric_consents as c
+where c.action = 'granted' and not exists (
+    select from public.biometric_consents as later
+    where later.profile_id = c.profile_id and later.id > c.id
+);
+comment on view automatch.consenting_profiles is 'The rule of whose consent holds: the newest row of a person grants it.';
+
 create function automatch.has_consent(p_profile_id uuid)
 returns boolean language sql stable security definer set search_path = pg_catalog, pg_temp
-as $$
-    select coalesce((
-        select c.action = 'granted'
-        from public.biometric_consents as c
-        where c.profile_id = p_profile_id
-        order by c.id desc
-        limit 1
-    ), false)
-$$;
+as $$ select exists (select from automatch.consenting_profiles as c where c.profile_id = p_profile_id) $$;
 
 create function automatch.require_consent()
 returns trigger language plpgsql security definer set search_path = pg_catalog, pg_temp
@@ -2401,13 +2403,7 @@ where p.profile_type = 'user'
   and p.admitted
   and p.school is not null
   and p.gender is not null
-  -- has_consent(), in a form that is not called person by person where all are asked for.
-  and exists (
-      select from public.biometric_consents as c
-      where c.profile_id = p.id and c.action = 'granted' and not exists (
-          select from public.biometric_consents as l where l.profile_id = c.profile_id and l.id > c.id
-      )
-  )
+  and exists (select from automatch.consenting_profiles as c where c.profile_id = p.id)
   and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 

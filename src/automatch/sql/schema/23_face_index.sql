@@ -54,13 +54,7 @@ where p.profile_type = 'user'
   and p.admitted
   and p.school is not null
   and p.gender is not null
-  -- has_consent(), in a form that is not called person by person where all are asked for.
-  and exists (
-      select from public.biometric_consents as c
-      where c.profile_id = p.id and c.action = 'granted' and not exists (
-          select from public.biometric_consents as l where l.profile_id = c.profile_id and l.id > c.id
-      )
-  )
+  and exists (select from automatch.consenting_profiles as c where c.profile_id = p.id)
   and not exists (select from automatch.held_faces as h where h.face_id = f.id);
 comment on view automatch.findable_faces is 'The rule of who can be found, with the embeddings of every model.';
 
