@@ -82,6 +82,21 @@ _MOVED = """async (html) => {
     const moved = [...places].filter(([, found]) => found.size > 1);
     return moved.map(([part, found]) => [part.outerHTML.slice(0, 80), ...found]);
 }"""
+_PLACES = """() => [...document.querySelectorAll("h1, .action-bar, .foot")].map((part) => {
+    const { x, y, width, height } = part.getBoundingClientRect();
+    return [x, y + scrollY, width, height];
+})"""
+_LIKE_EACH_OTHER = """
+    with pair as (
+        select her.id as her_id, him.id as his_id
+        from public.profiles as her join public.profiles as him on him.school = her.school
+        where her.school = %s and her.email is not null and him.name = %s
+    )
+    insert into automatch.likes (profile_id, other_profile_id, mutual, told_at)
+    select her_id, his_id, true, now() from pair
+    union all
+    select his_id, her_id, true, now() from pair
+"""
 
 
 @in_whole_chromium
@@ -124,12 +139,38 @@ def test_first_view_of_a_full_feed_is_small_stays_put_and_shows_a_face(
 def test_nothing_moves_while_a_page_arrives(phones: Phones, tmp_path: Path) -> None:
     person = with_photo(phones, tmp_path)
     add_look_alikes(phones, ["An", "Bao", "Chi"])
+    person.reload()
+    match, mutual = (
+        person.get_by_role("link", name=name, exact=True).get_attribute("href")
+        for name in ("Bao", "Chi")
+    )
+    phones.execute(_LIKE_EACH_OTHER, phones.school, "Chi")
     for width in (320, 375):
         view = phones.again(person, viewport={"width": width, "height": 640})
-        for path in ("/feed", "/photos"):
+        for path in ("/feed", "/photos", match, mutual):
             page = person.request.get(f"{phones.url}{path}").text()
             view.goto(f"{phones.url}{path}")
             assert (path, view.evaluate(_MOVED, page)) == (path, [])
+
+
+def test_nothing_moves_when_the_script_of_a_match_arrives(phones: Phones, tmp_path: Path) -> None:
+    person = with_photo(phones, tmp_path)
+    add_look_alikes(phones, ["An"])
+    person.reload()
+    match = person.get_by_role("link", name="An", exact=True).get_attribute("href")
+    for width in (375, 1280):
+        # A service worker answers out of what it keeps.
+        size = {"width": width, "height": 640}
+        view = phones.again(person, viewport=size, service_workers="block")
+        tools = view.get_by_role("button", name="Side by side")
+        view.route("**/match.js", lambda route: route.abort())
+        view.goto(f"{phones.url}{match}")
+        expect(tools).to_be_hidden()
+        before = view.evaluate(_PLACES)
+        view.unroute("**/match.js")
+        view.reload()
+        expect(tools).to_be_visible()
+        assert view.evaluate(_PLACES) == before
 
 
 def note_sizes(page: Page) -> list[int]:
