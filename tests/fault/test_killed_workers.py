@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import signal
 import time
 from collections import Counter
@@ -13,12 +12,18 @@ from uuid import UUID
 import psycopg
 
 from tests.fault.conftest import Figures, Size
-from tests.support.invariants import check_invariants, count_open, keep_journal, read_journal
+from tests.support.invariants import (
+    check_invariants,
+    count_open,
+    keep_journal,
+    read_journal,
+    slow_down,
+)
 from tests.support.photos import portrait
 from tests.support.population import add_people, add_photo, enqueue_faces
 from tests.support.postgres import Database, TestCluster
 from tests.support.recovery import measure_recovery
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 from tests.support.worker_processes import worker_processes
 
 WORKERS = 2
@@ -48,7 +53,12 @@ def test_no_job_is_lost_or_duplicated_while_workers_are_killed(
             wait_until(
                 lambda left=left: count_open(owner) <= left, f"{left} jobs left", within_s=600
             )
-            victim = running.pop(random.randrange(WORKERS))
+            # One that was slow to start may have none yet.
+            victim = wait_until(
+                lambda: next((one for one in running if _held_by(owner, one.worker_id)), None),
+                "a worker has jobs",
+            )
+            running.remove(victim)
             kills[victim.worker_id] = _now(owner)
             victim.send(signal.SIGKILL)
             running.append(workers.start("instant"))
@@ -122,19 +132,19 @@ def test_worker_that_was_frozen_past_its_lease_writes_nothing(
         frozen.send(signal.SIGSTOP)
         stopped_at = time.monotonic()
         (other,) = workers.start_ready(1, "instant")
-        wait_until(lambda: count_open(owner) == 0, "all jobs ended", within_s=120)
+        wait_until(lambda: count_open(owner) == 0, "all jobs ended")
         wait_until(
             lambda: time.monotonic() - stopped_at > size.frozen_s, "frozen for long", within_s=120
         )
         written = _what_was_written(owner)
         other.send(signal.SIGTERM)
-        assert other.process.wait(60) == 0
+        assert other.process.wait(PATIENCE_S) == 0
         frozen.send(signal.SIGCONT)
         for _ in range(2 * len(faces)):
             frozen.write_line("see")
         # It still works; and when this job has ended, its earlier writes have been sent too.
         late = enqueue_faces(owner, [add_photo(owner, home, portrait(9), school="HCMUS")])
-        wait_until(lambda: count_open(owner) == 0, "the late job ended", within_s=60)
+        wait_until(lambda: count_open(owner) == 0, "the late job ended")
 
     assert _what_was_written(owner) == written
     ends = [change for change in read_journal(owner) if change.name == "completed"]
@@ -210,16 +220,18 @@ def test_stopped_worker_completes_or_releases_all_its_jobs(
     home: Path,
     figures: Figures,
 ) -> None:
-    keep_journal(owner, job_s=0.05)
+    keep_journal(owner)
     jobs = enqueue_faces(owner, add_people(owner, 160))
+    # The others cannot end in the time that it has to stop.
+    slow_down(owner, 60, but_for=jobs[0])
 
     with worker_processes(
-        cluster, home, database.owner, worker__batch=20, worker__shutdown_timeout_s=0.3
+        cluster, home, database.owner, worker__batch=1, worker__shutdown_timeout_s=0.3
     ) as workers:
         (stopped,) = workers.start_ready(1)
-        wait_until(lambda: count_open(owner) < len(jobs), "the first jobs ended")
+        wait_until(lambda: count_open(owner) < len(jobs), "the first job ended")
         stopped.send(signal.SIGTERM)
-        assert stopped.process.wait(60) == 0
+        assert stopped.process.wait(PATIENCE_S) == 0
         waiting = owner.execute(
             "select status, attempts, isolated from public.match_jobs where status <> 'completed'"
         ).fetchall()

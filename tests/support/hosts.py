@@ -24,7 +24,7 @@ from tests.support.command import environment
 from tests.support.forks import ForkedProcess
 from tests.support.waiting import wait_until
 
-_READY = {"serve": r"is ready: (http\S+)", "worker": "(worker started)"}
+_READY = {"serve": r"is ready: (http\S+)\s", "worker": "(worker started)"}
 _NAMES = Path("/etc/netns")
 _NETWORKS = Path("/run/netns")
 _NEW_MOUNTS, _NEW_NETWORK = 0x20000, 0x40000000

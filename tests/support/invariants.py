@@ -58,7 +58,10 @@ _SLOW_COMPLETION = """
     language plpgsql set search_path = pg_catalog, pg_temp
     as $$ begin perform pg_sleep({seconds}); return new; end $$;
     create trigger slow_completion before update on public.match_jobs
-        for each row when (new.status = 'completed' and old.status = 'processing')
+        for each row when (
+            new.status = 'completed' and old.status = 'processing'
+            and new.id is distinct from {quick}
+        )
         execute function journal.slow_down();
 """
 
@@ -119,7 +122,14 @@ def keep_journal(conn: psycopg.Connection, *, job_s: float = 0) -> None:
     """Write down every change from now on; let completing a job take so long, lock and all."""
     conn.execute(_JOURNAL)
     if job_s:
-        conn.execute(_SLOW_COMPLETION.format(seconds=job_s))
+        slow_down(conn, job_s)
+    conn.commit()
+
+
+def slow_down(conn: psycopg.Connection, job_s: float, *, but_for: UUID | None = None) -> None:
+    """Let completing a job take so long from now on, lock and all, but for one of them."""
+    quick = f"'{but_for}'::uuid" if but_for else "null::uuid"
+    conn.execute(_SLOW_COMPLETION.format(seconds=job_s, quick=quick))
     conn.commit()
 
 

@@ -43,7 +43,9 @@ class WorkerProcess:
 
     def log_entries(self, event: str) -> list[dict[str, Any]]:
         """Return all log entries of one event."""
-        lines = (line for line in self.log.read_text().splitlines() if line.startswith("{"))
+        # The last line may not be whole yet.
+        whole, _, _ = self.log.read_bytes().rpartition(b"\n")
+        lines = (line for line in whole.decode().splitlines() if line.startswith("{"))
         return [entry for entry in map(json.loads, lines) if entry.get("event") == event]
 
     def wait_for_log(self, event: str) -> list[dict[str, Any]]:

@@ -32,20 +32,22 @@ FUNCTIONS = """
 """
 
 
-def rename(database: Database, old: str, new: str) -> None:
-    with psycopg.connect(database.owner, autocommit=True) as conn:
-        functions = conn.execute(
-            "select oid::regprocedure::text from pg_proc"
-            " where proname = %s and pronamespace = 'public'::regnamespace",
-            [old],
-        ).fetchall()
-        assert functions
-        for (function,) in functions:
-            conn.execute(
-                sql.SQL("alter function {} rename to {}").format(
-                    sql.SQL(function), sql.Identifier(new)
+def rename(database: Database, names: dict[str, str]) -> None:
+    """Rename functions all at once, as a migration does: a worker may call them at any moment."""
+    with psycopg.connect(database.owner) as conn:
+        for old, new in names.items():
+            functions = conn.execute(
+                "select oid::regprocedure::text from pg_proc"
+                " where proname = %s and pronamespace = 'public'::regnamespace",
+                [old],
+            ).fetchall()
+            assert functions
+            for (function,) in functions:
+                conn.execute(
+                    sql.SQL("alter function {} rename to {}").format(
+                        sql.SQL(function), sql.Identifier(new)
+                    )
                 )
-            )
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ async def test_missing_function_pauses_the_worker_and_costs_no_attempt(
     embedder: Embedder,
     function: str,
 ) -> None:
-    rename(database, function, "of_another_version")
+    rename(database, {function: "of_another_version"})
     async with (
         running_server(impatient, cluster.secrets, database) as system,
         running_worker(impatient, cluster.secrets, embedder),
@@ -83,7 +85,7 @@ async def test_missing_function_pauses_the_worker_and_costs_no_attempt(
         )
         assert (await status(database))[0] != "failed"
 
-        rename(database, "of_another_version", function)
+        rename(database, {"of_another_version": function})
 
         ended = await her.ended(answer.json()["job"]["id"])
         assert (ended["status"], ended["attempts"]) == ("completed", 1)
@@ -152,23 +154,22 @@ async def test_worker_and_schema_of_two_versions_lose_no_lease_and_stop(database
     assert {"claim_match_jobs", "renew_match_leases", "release_match_jobs"} < set(functions)
     with capture_logs() as logs:
         async with (
-            run_worker(database, extract, **QUICK, heartbeat_s=0.2) as worker,
+            # It looks for jobs while it has one.
+            run_worker(database, extract, **QUICK, heartbeat_s=0.2, poll_s=0.05) as worker,
             observe(database) as db,
         ):
             await began.wait()
-            for name in functions:
-                rename(database, name, f"other_{name}")
+            rename(database, {name: f"other_{name}" for name in functions})
             await logged(logs, "leases not renewed")
             await logged(logs, "jobs not released; their leases will expire")
-            may_end.set()
             await logged(logs, "worker pauses")
             with pytest.raises(NotReadyError, match="SQLSTATE 42883"):
                 await worker.check_ready()
-            for name in functions:
-                rename(database, f"other_{name}", name)
+            rename(database, {f"other_{name}": name for name in functions})
+            # Before, it could neither be completed nor released, and its lease would expire.
+            may_end.set()
             await db.wait_until(ALL_DONE)
-            for name in functions:
-                rename(database, name, f"other_{name}")
+            rename(database, {name: f"other_{name}" for name in functions})
 
     assert list(outcomes(database).values()) == [COMPLETED]
     assert "worker stopped" in [entry["event"] for entry in logs]
@@ -178,7 +179,7 @@ async def test_job_whose_lease_cannot_be_renewed_is_released_before_that_costs_a
     database: Database,
 ) -> None:
     enqueue_photos(database, 1, embedded=False)
-    rename(database, "renew_match_leases", "of_another_version")
+    rename(database, {"renew_match_leases": "of_another_version"})
     calls = 0
 
     async def extract(_: str) -> None:

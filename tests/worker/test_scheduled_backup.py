@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
@@ -28,8 +29,12 @@ async def test_backup_is_made_when_it_is_due_and_not_again(
     home, folder = tmp_path / "home", tmp_path / "backups"
     write_secrets(home, cluster.secrets)
     mark_folder(database.owner, home / "photos")
+    # Else the next one might be due a moment later.
+    far_away = (datetime.now(UTC).hour + 12) % 24
     settings = Settings(
-        home=home, database_url=database.owner, backup=BackupSettings(to=str(folder))
+        home=home,
+        database_url=database.owner,
+        backup=BackupSettings(to=str(folder), at_hour=far_away),
     )
     scheduled = ScheduledBackup(settings)
 

@@ -30,7 +30,7 @@ from tests.support.embedder import FakeEmbedder
 from tests.support.photos import astronaut, encode, hopper
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import Person, System, running_worker
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 from tests.support.worker import observe, open_fake_worker, run_worker
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ class BlockingEmbedder(FakeEmbedder):
     def embed(self, chips: np.ndarray) -> np.ndarray:
         if self._warm:
             self.called.set()
-            assert self.may_return.wait(60)
+            assert self.may_return.wait(PATIENCE_S)
         # The first call is the worker trying its model before it claims anything.
         self._warm = True
         rows = np.ones((len(chips), self.dimensions), np.float32)
@@ -91,8 +91,12 @@ async def _row(system: System, job_id: str) -> dict[str, Any]:
         return row
 
 
+async def _has_failed(system: System, job_id: str) -> bool:
+    return (await _row(system, job_id))["error_code"] is not None
+
+
 async def _wait_until_called(embedder: BlockingEmbedder) -> None:
-    assert await asyncio.to_thread(embedder.called.wait, 30)
+    assert await asyncio.to_thread(embedder.called.wait, PATIENCE_S)
 
 
 @pytest.fixture
@@ -169,12 +173,16 @@ async def test_worker_that_lost_its_job_writes_nothing(
         _with_worker_settings(settings, sweep_s=600), cluster.secrets, embedder
     ) as worker:
         await _wait_until_called(embedder)
-        await owner.execute(
-            "update match_jobs set lease_expires_at = now() - interval '1 second' where id = %s",
-            [job_id],
-        )
-        # Retried after a long delay, so that this worker does not claim it again at once.
-        await owner.execute("select sweep_match_jobs(500, 500)")
+        # At once, or the worker may renew the lease in between.
+        async with owner.transaction():
+            await owner.execute(
+                "update match_jobs set lease_expires_at = now() - interval '1 second'"
+                " where id = %s",
+                [job_id],
+            )
+            # Retried after a long delay, so that this worker does not claim it again at once.
+            cursor = await owner.execute("select sweep_match_jobs(500, 500)")
+            assert await cursor.fetchone() == (1,)
         worker.stop()
         embedder.may_return.set()
 
@@ -251,6 +259,8 @@ async def test_one_crashing_photo_does_not_stop_the_others(
         poison = embedded[-1][0]
         poisoned = (await second.upload(encode(astronaut()))).json()["job"]["id"]
         job = await second.matched(encode(hopper()))
+        # Another batch may have ended first.
+        await until(lambda: _has_failed(server, poisoned))
 
     assert job["status"] == "completed"
     assert (await _row(server, poisoned))["error_code"] == "job_crashed"
@@ -284,10 +294,18 @@ async def test_worker_continues_when_its_connections_are_terminated(
 ) -> None:
     person = await system.join()
 
-    await owner.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
+    cursor = await owner.execute(
+        "select pid from pg_stat_activity, pg_terminate_backend(pid)"
         " where usename in ('automatch_worker', 'automatch_api') and datname = current_database()"
     )
+    ended = [pid for (pid,) in await cursor.fetchall()]
+
+    async def are_gone() -> bool:
+        left = await owner.execute("select from pg_stat_activity where pid = any (%s)", [ended])
+        return await left.fetchone() is None
+
+    # One that is about to end would still take the upload, which would be answered 503.
+    await until(are_gone)
 
     assert (await person.matched(encode(astronaut())))["status"] == "completed"
 
