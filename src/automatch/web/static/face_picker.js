@@ -1,6 +1,8 @@
 // Places the buttons of "Which one is you?" over the faces, and sends the answer without leaving the
 // page; the live feed then shows the new state. Without it, the buttons are below the photo.
 
+import { isLive } from "./feed_stream.js";
+
 const RELOAD_AFTER_MS = 3_000;
 
 const jobs = document.getElementById("jobs");
@@ -36,8 +38,13 @@ async function send(form, button) {
   if (answer?.status === 401) return location.assign("/sign-in");
   if (answer?.ok) {
     form.querySelector(".face-picker-done").hidden = false;
-    // The live feed replaces the question; if it is not connected, a reload does.
-    setTimeout(() => form.isConnected && location.reload(), RELOAD_AFTER_MS);
+    // The live feed replaces the question, later where the server is busy; if it is not connected, a reload does.
+    const look = () => {
+      if (!form.isConnected) return;
+      if (isLive()) setTimeout(look, RELOAD_AFTER_MS);
+      else location.reload();
+    };
+    setTimeout(look, RELOAD_AFTER_MS);
     return;
   }
   const body = await answer?.json().catch(() => null);

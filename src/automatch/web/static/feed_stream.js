@@ -10,6 +10,11 @@ async function checkSession() {
   if (answer?.type === "opaqueredirect") location.reload();
 }
 
+let hearsNews = false;
+
+/** Whether the connection of this page is open and not silent. */
+export const isLive = () => hearsNews;
+
 // Without a label the page stays silent about it.
 export function followFeed(addressNow, listeners, label) {
   let source, watch, retry, giveUp, state;
@@ -36,6 +41,7 @@ export function followFeed(addressNow, listeners, label) {
     clearTimeout(watch);
     clearTimeout(retry);
     source?.close();
+    hearsNews = false;
   }
 
   function lose() {
@@ -57,6 +63,7 @@ export function followFeed(addressNow, listeners, label) {
     source.addEventListener("open", () => {
       clearTimeout(giveUp);
       giveUp = undefined;
+      hearsNews = true;
       heard();
       show("live");
       window.dispatchEvent(new Event("feedlive"));

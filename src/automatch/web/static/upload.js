@@ -1,6 +1,7 @@
 // Photos that are chosen, dropped or pasted are sent one after the other while the page goes on.
 // Without it the browser submits a form.
 
+import { isLive } from "./feed_stream.js";
 import { forget, isKept, keep, listKept } from "./kept_photos.js";
 import { makeSheet, sheet } from "./photo_sheet.js";
 import { scaleDown } from "./scale_photo.js";
@@ -100,11 +101,13 @@ function enhance() {
     }
     // The answer to an earlier try may have been lost, and the server says that it has the photo.
     say("sent", isFirst ? message : text("upload.sent"));
-    // The live page shows the photo; if it is not connected, a reload does.
-    setTimeout(() => {
+    // The live page shows the photo, later where the server is busy; if it is not connected, a reload does.
+    const look = () => {
       if (part(`photo-${face.id}`)) say("sent", "");
+      else if (isLive()) setTimeout(look, RELOAD_AFTER_MS);
       else if (!photos.length) location.reload();
-    }, RELOAD_AFTER_MS);
+    };
+    setTimeout(look, RELOAD_AFTER_MS);
     return true;
   }
 
