@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from automatch.web.templating import build_templates, render_page
 from tests.support.accessibility import findings_in_light_and_dark, load_axe
+from tests.support.browser import PATIENCE_MS
 from tests.support.page_server import address_of, serving_pages
 from tests.support.pages import PAGES
 
@@ -62,6 +63,7 @@ def phone(browsers: Callable[[str], Browser]) -> Iterator[Phone]:
     context = browsers("chromium").new_context(
         viewport={"width": 375, "height": 812}, reduced_motion="reduce"
     )
+    context.set_default_timeout(PATIENCE_MS)
     load_axe(context)
     with serving_pages(lambda name: _render(templates, name)) as base, context:
         phone = Phone(context.new_page(), base)

@@ -44,7 +44,9 @@ def test_app_can_be_installed_and_comes_back_when_it_was_offline(phones: Phones)
 def test_photo_leaves_the_browser_with_who_signs_out(phones: Phones, tmp_path: Path) -> None:
     page = with_photo(phones, tmp_path)
     page.evaluate(_IS_READY)
-    photo = page.locator("#jobs img").get_attribute("src")
+    shown = page.locator("#jobs img")
+    shown.evaluate("image => image.decode()")
+    photo = shown.get_attribute("src")
     assert page.evaluate(_IS_KEPT, photo)
     assert set(page.evaluate(_CACHED_PATHS)) == {"static", "offline"}
 

@@ -9,7 +9,7 @@ from PIL import ImageOps
 from playwright.sync_api import expect
 
 from tests.browser.test_look_alikes import add_look_alikes, with_photo
-from tests.support.browser import Phones, upload, write_photo
+from tests.support.browser import Phones, longer_timers, upload, write_photo
 from tests.support.photos import astronaut
 
 
@@ -44,6 +44,8 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
 
     her.locator("#cards summary").click()
     her.get_by_role("button", name="Not a look-alike").click()
+    # Until then Undo is that of the act before.
+    expect(her.locator(".toast")).to_contain_text("Not a look-alike.")
     for page in (her, him):
         expect(page.locator("#cards li:visible")).to_have_count(0)
     her.get_by_role("button", name="Undo").click()
@@ -54,6 +56,7 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     her.get_by_role("link", name="Report Minh").click()
     her.get_by_role("dialog").get_by_label("A fake account").check()
     her.get_by_role("dialog").get_by_role("button", name="Report").click()
+    expect(her.locator(".toast")).to_contain_text("Reported.")
     expect(him.locator("#cards li")).to_have_count(0)
     her.get_by_role("button", name="Undo").click()
     for page in (her, him):
@@ -72,13 +75,15 @@ def test_click_is_not_lost_when_a_card_arrives_between_press_and_release(
     page = with_photo(phones, tmp_path)
     # So high that nothing is scrolled, for where it is the browser keeps what is in view in place.
     page.set_viewport_size({"width": 390, "height": 2000})
-    add_look_alikes(phones, ["Minh"])
-    expect(page).to_have_title(re.compile(r"^\(1\)"))
     # He was seen, so that the next number is of who comes now.
+    with page.expect_response("**/feed/seen"):
+        add_look_alikes(phones, ["Minh"])
     expect(page).to_have_title(re.compile("^Your"))
     like = page.get_by_role("button", name="Like Minh")
     like.hover()
 
+    # A press is over after five seconds, whether or not the page was told of its end.
+    page.evaluate(longer_timers(5_000))
     page.mouse.down()
     add_look_alikes(phones, ["Nam"])
     expect(page).to_have_title(re.compile(r"^\(1\)"))

@@ -67,6 +67,7 @@ def test_who_asks_waits_and_reads_the_answer(phones: Phones) -> None:
     expect(waiting.get_by_text("Your request was turned down: Which K18?")).to_be_visible()
     waiting.get_by_label("Or ask to join").fill("K18 of computer science.")
     waiting.get_by_role("button", name="Ask").click()
+    expect(waiting.get_by_text("You asked to join on")).to_be_visible()
     phones.execute(answer, phones.email("Mai"), None)
     page.goto(f"{phones.url}/profile/school")
 

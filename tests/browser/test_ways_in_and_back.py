@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from automatch.postgres.addresses import database_address
 from automatch.settings import Settings
 from automatch.settings.secrets import load_or_create
+from tests.support.browser import PATIENCE_MS
 from tests.support.command import running_up
 from tests.support.homes import StoredHome
 from tests.support.postgres import remove_home
@@ -62,6 +63,7 @@ def test_people_come_in_and_back_by_mail(
     browser: Browser, installation: str, box: MailBox, home: Path
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     asked: set[str] = set()
     page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
@@ -78,6 +80,7 @@ def test_people_come_in_and_back_by_mail(
     page.get_by_role("link", name="Forgot your password?").click()
     page.get_by_label("E-mail").fill(HER)
     page.get_by_role("button", name="Send me a link").click()
+    expect(page.get_by_text("we've sent it a link")).to_be_visible()
     follow(page, box, HER, subject="new password")
     choose_password(page, PASSWORDS[1])
     expect(page).to_have_url(f"{installation}/onboarding")
@@ -86,6 +89,7 @@ def test_people_come_in_and_back_by_mail(
     page.get_by_role("link", name="Forgot your password?").click()
     page.get_by_label("E-mail").fill(HER)
     page.get_by_role("button", name="Just e-mail me a sign-in link").click()
+    expect(page.get_by_text("we've sent it a link")).to_be_visible()
     follow(page, box, HER, subject="Sign in")
     page.get_by_role("button", name="Sign in").click()
     expect(page).to_have_url(f"{installation}/onboarding")
@@ -95,8 +99,10 @@ def test_people_come_in_and_back_by_mail(
     page.get_by_label("New e-mail").fill(HER_NEW)
     page.locator("#email_password").fill(PASSWORDS[1])
     page.get_by_role("button", name="Change e-mail").click()
+    expect(page.get_by_text("We've sent a link to your old and your new")).to_be_visible()
     follow(page, box, HER, subject="is about to change")
     page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_text("Now open the link we've sent")).to_be_visible()
     follow(page, box, HER_NEW, subject="Confirm your new e-mail address")
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_text("Your e-mail address is changed.")).to_be_visible()
@@ -106,6 +112,7 @@ def test_people_come_in_and_back_by_mail(
     warning = page.get_by_role("alert")
     expect(warning).to_contain_text(f"You're signed in as {HER_NEW}")
     choose_password(page, PASSWORDS[2])
+    expect(page).to_have_url(f"{installation}/onboarding")
     page.goto(f"{installation}/account")
     expect(page.get_by_text(f"Your address is {IMPORTED}")).to_be_visible()
 
