@@ -15,6 +15,8 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
+from automatch.auth import jwks
+
 Key = ECKey | RSAKey
 
 
@@ -105,8 +107,10 @@ class IssuerServer:
 
 
 @pytest.fixture
-def issuer() -> Iterator[IssuerServer]:
+def issuer(monkeypatch: pytest.MonkeyPatch) -> Iterator[IssuerServer]:
     """Give an issuer of tokens that runs."""
+    # On a busy machine a client may need the five seconds for itself.
+    monkeypatch.setattr(jwks, "_TIMEOUT_S", 60.0)
     server = IssuerServer()
     yield server
     server.stop()

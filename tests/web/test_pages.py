@@ -211,26 +211,34 @@ async def test_session_is_renewed_when_the_access_token_has_expired(
     async with browser(server) as client:
         await sign_up(client)
         await onboard(client)
-        refresh = client.cookies["automatch_refresh"]
-        old = client.cookies["automatch_access"]
-        late = forge(
-            server.secrets.jwt_secret,
-            claims_of(old) | {"exp": int(datetime.now(UTC).timestamp()) - 5},
-        )
+        person = claims_of(client.cookies["automatch_access"])["sub"]
+
+    async def sign_in() -> tuple[str, str]:
+        """Return an access token that has expired and a refresh token, which is used only once."""
+        async with browser(server) as client:
+            await client.post("/sign-in", data={"email": "linh@example.org", "password": PASSWORD})
+            claims = claims_of(client.cookies["automatch_access"])
+            late = claims | {"exp": int(datetime.now(UTC).timestamp()) - 5}
+            return forge(server.secrets.jwt_secret, late), client.cookies["automatch_refresh"]
+
     for name, cookie in {
-        "gone": f"automatch_refresh={refresh}",
-        "run out just now": f"automatch_access={late}; automatch_refresh={refresh}",
-        "broken": f"automatch_access=x; automatch_refresh={refresh}",
+        "gone": "automatch_refresh={refresh}",
+        "run out just now": "automatch_access={late}; automatch_refresh={refresh}",
+        "broken": "automatch_access=x; automatch_refresh={refresh}",
     }.items():
         with subtests.test(name, of="a page"):
-            page = await server.client.get("/feed", headers={"cookie": cookie})
+            late, refresh = await sign_in()
+            cookies = {"cookie": cookie.format(late=late, refresh=refresh)}
+            page = await server.client.get("/feed", headers=cookies)
             assert page.status_code == 200
             new = cookies_of(page)
             assert new["automatch_refresh"]["value"] not in {"", refresh}
-            assert claims_of(new["automatch_access"]["value"])["sub"] == claims_of(old)["sub"]
+            assert claims_of(new["automatch_access"]["value"])["sub"] == person
         with subtests.test(name, of="the stream"):
+            late, refresh = await sign_in()
             async with wire(server) as connection:
-                await connection.send(head("GET", "/feed/stream", f"Cookie: {cookie}"))
+                sent = f"Cookie: {cookie.format(late=late, refresh=refresh)}"
+                await connection.send(head("GET", "/feed/stream", sent))
                 opening = (await connection.reader.readuntil(b"\r\n\r\n")).lower()
                 await connection.reader.readuntil(b"event: ready")
             assert b"set-cookie: automatch_access=" in opening
