@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,9 +51,12 @@ async def test_failures_are_told_apart_and_name_nobody() -> None:
             await send(settings(box.url.replace("//", "//me:wrong@")))
         with pytest.raises(MailRefusedError) as refused:
             await send(settings(box.url.replace("//", "//me:right@")), REFUSED)
-        port = box.port
-    with pytest.raises(MailServerUnavailableError):
-        await send(settings(f"smtp://127.0.0.1:{port}"))
+    with socket.socket() as taken:
+        # Nobody listens there, and nobody else can.
+        taken.bind(("127.0.0.1", 0))
+        nowhere = settings(f"smtp://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(MailServerUnavailableError):
+            await send(nowhere)
 
     assert "535" in wrong_password.value.message
     assert "550" in refused.value.message

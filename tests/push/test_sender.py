@@ -54,7 +54,7 @@ def sender(db: Database, service: PushService, hosts: str = "localhost:*") -> Pu
     return PushSender(
         db,
         WebPush(*key_pair(SECRET), subscriber="push@match.example.org", ttl=60),
-        lambda: httpx2.AsyncClient(verify=service.trust, timeout=10),
+        lambda: httpx2.AsyncClient(verify=service.trust, timeout=60),
         hosts=hosts,
         quiet=timedelta(0),
     )

@@ -16,7 +16,9 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.support.waiting import PATIENCE_S
 
 REFUSED = "nobody@refused.example"
 
@@ -36,7 +38,7 @@ class MailBox:
 
     async def take(self) -> EmailMessage:
         """Return the next message, once it is there."""
-        return await asyncio.to_thread(self.arrived.get, timeout=60)
+        return await asyncio.to_thread(self.arrived.get, timeout=PATIENCE_S)
 
     async def handle_RCPT(  # noqa: N802  the name that aiosmtpd calls
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -57,6 +59,45 @@ class MailBox:
         return "250 OK"
 
 
+class _Controller(Controller):
+    """Listens on a socket that it is given: a port that was free a moment ago may be taken."""
+
+    def __init__(self, box: MailBox, listener: socket.socket, **options: Any) -> None:
+        super().__init__(box, hostname="127.0.0.1", port=box.port, **options)
+        self._listener = listener
+        self._connections: list[SMTP] = []
+
+    def factory(self) -> SMTP:
+        self._connections.append(super().factory())
+        return self._connections[-1]
+
+    def _create_server(self) -> Any:
+        return self.loop.create_server(
+            self._factory_invoker, sock=self._listener, ssl=self.ssl_context
+        )
+
+    def stop(self, no_assert: bool = False) -> None:
+        ending = asyncio.run_coroutine_threadsafe(self._end_connections(), self.loop)
+        ending.result(PATIENCE_S)
+        super().stop(no_assert)
+
+    async def _end_connections(self) -> None:
+        """End what clients have left open, or have left without having been noticed.
+
+        A socket that is collected before it was closed is an error of whichever test runs then.
+        """
+        self.server.close()
+        # Twice, because one may have begun to speak TLS in between.
+        for _ in range(2):
+            for connection in self._connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+            if serving := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(serving)
+            # The loop closes a socket after whoever reads from it has ended.
+            await asyncio.sleep(0)
+
+
 @contextmanager
 def mail_server(
     *,
@@ -65,10 +106,8 @@ def mail_server(
     implicit_tls: ssl.SSLContext | None = None,
 ) -> Iterator[MailBox]:
     """Run a mail server, which checks a password and insists on TLS if it has that."""
-    box = MailBox()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        box.port = probe.getsockname()[1]
+    listener = socket.create_server(("127.0.0.1", 0))
+    box = MailBox(listener.getsockname()[1])
 
     def authenticate(*args: Any) -> AuthResult:
         given = args[-1]
@@ -76,16 +115,16 @@ def mail_server(
         box.passwords.append(given.password.decode())
         return AuthResult(success=given.password.decode() == password, handled=False)
 
-    controller = Controller(
+    controller = _Controller(
         box,
-        hostname="127.0.0.1",
+        listener,
         server_hostname="mail.test",
-        port=box.port,
         auth_require_tls=False,
         authenticator=authenticate if password is not None else None,
         ssl_context=implicit_tls,
         tls_context=starttls,
         require_starttls=starttls is not None,
+        ready_timeout=PATIENCE_S,
     )
     controller.start()
     try:

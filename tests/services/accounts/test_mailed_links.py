@@ -370,13 +370,15 @@ async def test_address_of_somebody_else_is_not_told_and_gets_no_mail(mailing: Ma
     her, him = await mailing.system.sign_up(), await mailing.system.sign_up()
 
     free = await change_email(mailing, her, "free@example.org")
+    # A mail about it is only written as long as she has not asked for another address.
+    told = [await mailing.box.take()]
     taken = await change_email(mailing, her, him.email)
 
     assert (free.status_code, free.json()) == (taken.status_code, taken.json())
     check(await change_email(mailing, her, her.email), 422, "input_invalid")
-    # What was asked for before has gone out by then, two at a time.
+    # What was asked for before has gone out by then, one after the other.
     await mailing.recover(him.email)
-    told = [await mailing.box.take() for _ in "12"]
+    told.append(await mailing.box.take())
     await mailing.recover(her.email)
     assert (await mailing.box.take())["To"] == her.email
     assert {mail["To"]: mail["Subject"] for mail in told} == {
