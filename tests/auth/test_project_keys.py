@@ -17,11 +17,10 @@ from automatch.settings.secrets import load_or_create
 from automatch.settings.server import AuthSettings
 from tests.support.command import call_command
 
-NOW = int(time.time())
 
-
-def key(name: str, *, expires_at: int = NOW + 3600) -> ProjectKey:
-    return ProjectKey(name, "service_role", NOW, expires_at)
+def key(name: str, *, lives_s: int = 3600) -> ProjectKey:
+    now = int(time.time())
+    return ProjectKey(name, "service_role", now, now + lives_s)
 
 
 def test_ended_key_is_refused_by_whoever_reads_the_list(tmp_path: Path) -> None:
@@ -44,7 +43,7 @@ def test_ended_key_is_refused_by_whoever_reads_the_list(tmp_path: Path) -> None:
 
 def test_expired_keys_leave_the_list(tmp_path: Path) -> None:
     keys = ProjectKeys(tmp_path)
-    keys.add(key("old", expires_at=NOW - 1))
+    keys.add(key("old", lives_s=-1))
     keys.add(key("new"))
 
     assert [each.id for each in keys.list()] == ["new"]

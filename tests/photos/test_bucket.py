@@ -22,6 +22,7 @@ from automatch.worker.maintenance import MaintenanceRunner
 from tests.support.bucket import client_of
 from tests.support.photos import astronaut, encode
 from tests.support.system import System, running_worker
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -93,22 +94,21 @@ async def test_trouble_of_the_storage_is_told_and_costs_a_job_no_attempt(
     )
     with pytest.raises(PhotoStorageError):
         await make_photos(away).read(photo_path(uuid4()))
-    async with running_worker(away, cluster.secrets, embedder) as worker:
-        await released(server.database.owner)
-        worker.stop()
+    async with await psycopg.AsyncConnection.connect(
+        server.database.owner, autocommit=True
+    ) as conn:
+        # Before a worker can give the job back, which it tells all workers.
+        await conn.execute("listen automatch_jobs")
+        async with running_worker(away, cluster.secrets, embedder) as worker:
+            async for _ in conn.notifies(timeout=PATIENCE_S, stop_after=1):
+                break
+            else:
+                pytest.fail("no job was given back")
+            worker.stop()
     with psycopg.connect(server.database.owner) as conn:
         assert conn.execute(
             "select status, attempts from public.match_jobs where face_id = %s", [face]
         ).fetchall() == [("pending", 0)]
-
-
-async def released(dsn: str) -> None:
-    """Wait until a worker gives a job back, which it tells all workers."""
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as conn:
-        await conn.execute("listen automatch_jobs")
-        async for _ in conn.notifies(timeout=60, stop_after=1):
-            return
-    pytest.fail("no job was given back")
 
 
 async def test_upload_is_refused_while_the_storage_is_away(

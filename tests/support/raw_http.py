@@ -161,5 +161,5 @@ def _files(folder: Path) -> list[str]:
 
 
 def _spooled(paths: Iterable[Path]) -> list[str]:
-    # The names that Python's tempfile gives; other programs share the folder.
+    # The names that Python's tempfile gives; a server of the tests has a folder of its own.
     return [path.name for path in paths if path.name.startswith("tmp") and path.is_file()]

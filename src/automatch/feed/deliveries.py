@@ -73,8 +73,9 @@ class Deliveries:
             DatabaseUnavailableError: it stays noted.
         """
         while batch := dict(list(self._waiting.items())[:_BATCH]):
-            now = self._clock()
             async with self._db.transaction() as conn:
+                # Not before: to wait for a connection would make every page look younger.
+                now = self._clock()
                 await record_deliveries(
                     conn,
                     [

@@ -32,6 +32,7 @@ from tests.support.photos import (
 from tests.support.postgres import TestCluster
 from tests.support.raw_http import BOUNDARY, form, part, upload_head, wire
 from tests.support.system import System
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -207,7 +208,7 @@ async def test_a_body_that_is_too_large_or_too_slow_is_cut_off(
     embedder: Embedder, subtests: pytest.Subtests
 ) -> None:
     settings = _SETTINGS.model_copy(
-        update={"upload": UploadSettings(max_bytes=100_000, stall_timeout_s=1)}
+        update={"upload": UploadSettings(max_bytes=100_000, stall_timeout_s=3)}
     )
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     opening = part('name="file"; filename="a.jpg"', b"")[:-2]
@@ -243,7 +244,7 @@ class _Held(FakeEmbedder):
         # The first chip is the one that is tried when the analyzer opens.
         if chips.std() > 0:
             self.begun.set()
-            assert self.release.wait(60)
+            assert self.release.wait(PATIENCE_S)
         return super().embed(chips)
 
 
@@ -251,25 +252,29 @@ async def test_requests_past_the_bound_are_told_when_to_come_back() -> None:
     held = _Held()
     bound = _SETTINGS.model_copy(update={"ai": AiSettings(max_requests=2)})
     photo = encode(astronaut())
-    async with running_ai(bound, held) as client:
-        first = [asyncio.create_task(client.post(_FACES, files=_files(photo))) for _ in range(2)]
-        await asyncio.to_thread(held.begun.wait, 30)
+    body = form(part('name="file"; filename="a.jpg"', photo))
+    lines = f"Content-Length: {len(body)}", "Expect: 100-continue"
+    async with running_ai(bound, held) as client, wire(_at(client)) as second:
+        first = asyncio.create_task(client.post(_FACES, files=_files(photo)))
+        assert await asyncio.to_thread(held.begun.wait, PATIENCE_S)
+        await second.send(upload_head(KEY, *lines, path=_FACES))
+        # What is asked for its body has a place.
+        asked = await asyncio.wait_for(second.reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+        refused = await client.post(_FACES, files=_files(photo))
         async with wire(_at(client)) as slow:
             # A request over the limit is refused before its body is read.
-            while True:
-                refused = await client.post(_FACES, files=_files(photo))
-                if refused.status_code == 503:
-                    break
             await slow.send(upload_head(KEY, f"Content-Length: {1000}", path=_FACES))
             early = await slow.answer()
+        await second.send(body)
         held.release.set()
-        answers = await asyncio.gather(*first)
+        answers = [(await first).status_code, (await second.answer()).status]
         after = await client.post(_FACES, files=_files(photo))
 
     assert _told(refused) == (503, "ai_busy")
     assert refused.headers["retry-after"] == "1"
     assert (early.status, early.code) == (503, "ai_busy")
-    assert [answer.status_code for answer in (*answers, after)] == [200, 200, 200]
+    assert asked.startswith(b"HTTP/1.1 100 ")
+    assert [*answers, after.status_code] == [200, 200, 200]
 
 
 async def test_service_alone_is_nothing_else(

@@ -100,8 +100,9 @@ async def test_it_waits_for_the_workers_and_tells_what_they_found(
     load_progress = match_generator.match_generator.load_progress
 
     async def noticed(*arguments: Any) -> Any:
+        progress = await load_progress(*arguments)
         waiting.set()
-        return await load_progress(*arguments)
+        return progress
 
     monkeypatch.setattr(match_generator.match_generator, "load_progress", noticed)
     for patience in ("_WORKER_WAIT_S", "_ANSWER_WITHIN_S"):

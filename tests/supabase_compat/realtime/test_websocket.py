@@ -398,7 +398,7 @@ async def test_stopping_server_closes_connections(
 async def test_silent_connection_is_closed(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    brief = settings.model_copy(update={"realtime": RealtimeSettings(idle_s=1.5)})
+    brief = settings.model_copy(update={"realtime": RealtimeSettings(idle_s=4)})
     async with running_server(brief, cluster.secrets, database) as system:
         her = await system.join()
         async with phone(system) as line:
