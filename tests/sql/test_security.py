@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from uuid import uuid4
 
@@ -11,13 +10,8 @@ import pytest
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 
-from automatch.model.people import Claims, Role
-from automatch.settings.database import PoolSettings
-from automatch.store.database import Database
-from tests.support import build
-from tests.support.build import acting, connect, one
+from tests.support.build import connect, one
 
-ONE_CONNECTION = PoolSettings(min_size=1, max_size=1)
 OUR_SCHEMAS = "array['public', 'automatch', 'auth', 'cron', 'net', 'vault']::regnamespace[]"
 TABLES = f"""
     select c.oid::regclass::text from pg_class as c
@@ -314,163 +308,6 @@ def test_service_role_writes_rows_and_can_hang_no_trigger_on_a_table(conn):
     assert {right for (right,) in held} == {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 
-def test_service_role_needs_no_further_right_to_change_rows(conn, matched):
-    changeable = rows(
-        conn,
-        "select r.object, string_agg(format('%%1$I = %%1$I', a.attname), ', ')"
-        " from automatch.access_rules as r"
-        " join pg_attribute as a on a.attrelid = r.object::regclass and a.attnum > 0"
-        " and a.attidentity = '' and a.attgenerated = '' and not a.attisdropped"
-        " where r.kind = 'table' and r.grantee = 'service_role' and r.privileges ~ 'update'"
-        " group by r.object order by r.object",
-    )
-    conn.execute("set role service_role")
-
-    changed = {
-        table for table, same in changeable if conn.execute(f"update {table} set {same}").rowcount
-    }
-    assert changed >= {"public.face_embeddings", "public.match_jobs", "public.profiles"}
-
-
-@pytest.fixture
-def matched(conn):
-    """Give (profile, face) of a woman, a man she is matched with, and a woman nobody is."""
-    she, he = build.a_pair(conn)
-    build.a_match(conn, she[1])
-    stranger = build.a_profile(conn)
-    face = build.a_face(conn, stranger, build.unit(99))
-    build.a_match(conn, face)
-    return she, he, (stranger, face)
-
-
-def test_person_sees_own_rows_and_nobody_elses(conn, matched):
-    (she, her_face), (he, his_face), (stranger, _) = matched
-    seen = {}
-    for person in (she, he, stranger):
-        with acting(conn, person):
-            seen[person] = [
-                rows(conn, "select id from public.profiles"),
-                [face for (face,) in rows(conn, "select id from public.faces")],
-                one(conn, "select count(*) from public.match_jobs"),
-                one(conn, "select count(*) from public.matches"),
-                rows(conn, "select distinct profile_id from public.biometric_consents"),
-            ]
-
-    assert seen[she] == [[(she,)], [her_face], 1, 1, [(she,)]]
-    assert seen[he] == [[(he,)], [his_face], 0, 1, [(he,)]]
-    assert seen[stranger][2:] == [1, 0, [(stranger,)]]
-
-
-def test_claims_without_a_person_see_no_rows(conn, matched):
-    with acting(conn):
-        counts = [
-            one(conn, f"select count(*) from public.{table}")
-            for table in (
-                *("profiles", "biometric_consents", "match_dismissals", "profile_blocks"),
-                *("faces", "matches", "match_jobs"),
-            )
-        ]
-
-    assert counts == [0] * 7
-
-
-def test_dismissed_match_is_hidden_from_both_in_the_table_too(conn, matched):
-    (she, _), (he, _), _ = matched
-    with acting(conn, she):
-        match = one(conn, "select id from public.matches")
-        conn.execute("select public.dismiss_match(%s)", [match])
-    for person in (she, he):
-        with acting(conn, person):
-            assert rows(conn, "select id from public.matches") == []
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        "select embedding from public.face_embeddings",
-        "select image_path from public.faces",
-        "select image_sha256 from public.faces",
-        "select * from public.faces",
-        "select similarity from public.matches",
-        "select profile_a_id from public.matches",
-        "select lease_token from public.match_jobs",
-        "select lease_expires_at from public.match_jobs",
-        "select worker_id from public.match_jobs",
-        "select chosen_box from public.faces",
-        "select public.get_chosen_face(gen_random_uuid())",
-        "select public.erase_unanswered_photo('0 s')",
-        "select embedding from public.face_index",
-        "select embedding from public.face_index_dlib_3",
-        "select last_position from automatch.feed_counters",
-        "select encrypted_password from auth.users",
-        "select public.feed_versions('{}')",
-        "select auth.find_credentials('someone@example.org')",
-        "select public.claim_match_jobs(gen_random_uuid(), 1, '1 s')",
-        "select match_count from public.complete_match_jobs(array[gen_random_uuid()]::uuid[],"
-        " array[1]::bigint[])",
-        "select public.enqueue_match_job(gen_random_uuid())",
-        "select public.find_similar_faces_filtered(null, 'UIT', 'male')",
-        "select automatch.find_candidates(null, 'UIT', 'male', '{}', 0, 1)",
-        "select automatch.may_see(gen_random_uuid(), gen_random_uuid())",
-        "select cosine from public.matches",
-        "select public.sample_stranger_distances(10)",
-        "select public.preview_match_thresholds('{0.5}')",
-        "select public.set_match_threshold(0.1)",
-        "select public.rescore_matches()",
-        "select public.list_suspected_duplicates()",
-        "select public.set_match_same_person(false)",
-        "select u from automatch.suspected_duplicates",
-        "select automatch.find_duplicate_accounts(gen_random_uuid(), 5)",
-        "select automatch.enqueue_profile_searches(gen_random_uuid())",
-        "update public.profiles set name = 'Other'",
-        "delete from public.match_jobs",
-        "insert into public.match_dismissals values (gen_random_uuid(), gen_random_uuid())",
-    ],
-)
-@pytest.mark.parametrize("role", ["authenticated", "anon"])
-def test_what_a_person_has_no_business_with_is_refused(conn, matched, role, query):
-    with pytest.raises(InsufficientPrivilege), acting(conn, matched[0][0], role):
-        conn.execute(query)
-
-
-def test_photo_of_another_cannot_be_claimed_by_naming_its_path(conn, matched):
-    (she, _), (_, his_face), _ = matched
-    path = one(conn, "select image_path from public.faces where id = %s", his_face)
-    with pytest.raises(psycopg.Error) as refused, acting(conn, she):
-        conn.execute("select public.record_upload(gen_random_uuid(), %s, repeat('0', 64))", [path])
-
-    assert refused.value.diag.message_hint == "input_invalid"
-
-
-def test_upload_does_not_tell_that_another_has_a_photo(conn, matched):
-    (she, her_face), (_, his_face), _ = matched
-    refusals = set()
-    for face in (his_face, her_face):
-        path = f"{str(face)[:2]}/{face}"
-        for named in (path, "elsewhere"):
-            with pytest.raises(psycopg.Error) as refused, acting(conn, she):
-                conn.execute("select public.record_upload(%s, %s, repeat('f', 64))", [face, named])
-            diag = refused.value.diag
-            refusals.add(
-                (diag.sqlstate, diag.message_hint, diag.message_primary, diag.message_detail)
-            )
-
-    assert len(refusals) == 1
-
-
-def test_photo_is_seen_by_its_owner_and_whom_the_feed_shows_it_to(conn, matched):
-    (she, her_face), (he, his_face), (stranger, _) = matched
-    seen = {}
-    for person in (she, he, stranger):
-        with acting(conn, person):
-            seen[person] = [
-                one(conn, "select public.viewable_photo(%s)", face) is not None
-                for face in (her_face, his_face)
-            ]
-
-    assert seen == {she: [True, True], he: [True, True], stranger: [False, False]}
-
-
 SPY = """
     create function pg_temp.spy(pg_catalog.text) returns pg_catalog.bool language plpgsql
     as $$ begin raise notice '%', current_user; return true; end $$
@@ -546,71 +383,3 @@ def test_temporary_types_of_a_login_do_not_run_inside_functions_of_the_owner(
         conn.rollback()
 
     assert "postgres" not in ran_as
-
-
-def claims_of(person=None, role=Role.AUTHENTICATED):
-    return Claims(role=role, subject=person or uuid4())
-
-
-LEFT_BEHIND = "select current_user, current_setting('request.jwt.claims', true)"
-
-
-async def left_behind(db):
-    async with db.transaction() as conn:
-        return await (await conn.execute(LEFT_BEHIND)).fetchone()
-
-
-@pytest.fixture
-async def pool(rows_database):
-    async with Database(rows_database.api, ONE_CONNECTION, name="test") as db:
-        yield db
-
-
-@pytest.mark.anyio
-async def test_as_user_acts_as_one_person_and_leaves_nothing_behind(pool):
-    person = uuid4()
-    async with pool.as_user(claims_of(person)) as conn:
-        acted = await (await conn.execute("select current_user, auth.uid()")).fetchone()
-
-    assert acted == ("authenticated", person)
-    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("in_the_database", [True, False])
-async def test_as_user_leaves_nothing_behind_after_an_error(pool, in_the_database):
-    async def go_wrong():
-        async with pool.as_user(claims_of()) as conn:
-            if in_the_database:
-                await conn.execute("select 1 / 0")
-            raise ZeroDivisionError
-
-    with pytest.raises((ZeroDivisionError, psycopg.errors.DivisionByZero)):
-        await go_wrong()
-
-    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
-
-
-@pytest.mark.anyio
-async def test_as_user_leaves_nothing_behind_when_cancelled_in_a_query(pool, rows_database):
-    acting_now = asyncio.Event()
-
-    async def wait_for_ever():
-        async with pool.as_user(claims_of()) as conn:
-            acting_now.set()
-            await conn.execute("select pg_sleep(600)")
-
-    task = asyncio.create_task(wait_for_ever())
-    await acting_now.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    assert await left_behind(pool) in {("automatch_api", ""), ("automatch_api", None)}
-
-
-@pytest.mark.anyio
-async def test_api_cannot_act_as_the_service_whatever_the_claims_say(pool):
-    with pytest.raises(InsufficientPrivilege):
-        async with pool.as_user(claims_of(role=Role.SERVICE)):
-            pass
