@@ -58,8 +58,12 @@ class Machine:
 
     def postmaster(self) -> psutil.Process | None:
         """Return the server's first process, while there is one."""
-        children = psutil.Process(self.up.process.pid).children()
-        return next((one for one in children if one.name() == "postgres"), None)
+        for child in psutil.Process(self.up.process.pid).children():
+            # One that has just ended has no name any more.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name() == "postgres":
+                    return child
+        return None
 
     def worker(self) -> int:
         """Return the process id of the worker."""

@@ -149,7 +149,12 @@ async def test_work_goes_on_at_the_replica_and_nothing_is_lost_or_doubled(
                     "everything that waits at the replica",
                 )
                 if how == "demoted":
-                    assert not _LASTING & set(pair.primary.column(_NAMES))
+                    # It ends their old sessions when it notices that they were left.
+                    await asyncio.to_thread(
+                        wait_until,
+                        lambda: not _LASTING & set(pair.primary.column(_NAMES)),
+                        "nothing that waits at the old primary",
+                    )
                 later = await asyncio.to_thread(_send, pair.standby, system.url)
                 assert min(later) > max(requests)
             finally:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from automatch.errors.photo import PhotoRejectedError
@@ -54,14 +55,13 @@ def _photos() -> list[bytes]:
     return [*photos, with_scans(person.resize((300, 300)), 39)]
 
 
-def _resident_mb(process: str) -> float:
+def _resident_mb(process: str | int) -> float:
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024**2
 
 
-def _children() -> set[str]:
-    tasks = Path("/proc/self/task")
-    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
 
 
 async def test_memory_stays_flat_over_many_mixed_photos(

@@ -75,8 +75,12 @@ async def test_feeds_come_from_the_replica_and_never_show_less_than_the_primary(
         async def is_read() -> bool:
             return (await _read_from(system, person))[0] == "replica"
 
+        async def is_well() -> bool:
+            return (await doctor.check("machine.replica")).health is Health.OK
+
         await until(is_read)
-        assert (await doctor.check("machine.replica")).health is Health.OK
+        # On a busy machine it takes longer than reads wait for it, now and then.
+        await until(is_well)
         # What was just written is there, however often it is tried.
         for count in range(1, 11):
             await add_matches(database, person.id, face, 1)

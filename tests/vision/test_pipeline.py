@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image, ImageCms, ImageFilter, PngImagePlugin
 
@@ -346,9 +347,8 @@ async def test_leaving_ends_the_children_even_at_work() -> None:
     assert isinstance((await asyncio.gather(running, return_exceptions=True))[0], BaseException)
 
 
-def _children() -> set[str]:
-    tasks = Path("/proc/self/task")
-    return {pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
 
 
 def _with_everything(kind: str) -> bytes:

@@ -227,7 +227,7 @@ async def _odd(
     service = _Odd(*answers)
     server = await asyncio.start_server(service.answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, remote_analyzer(url, _SETTINGS, timeout_s=10) as analyzer:
+    async with server, remote_analyzer(url, _SETTINGS, timeout_s=60) as analyzer:
         analyzer._unavailable = False
         yield analyzer, service
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -61,7 +62,7 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+def _wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -117,16 +118,19 @@ def test_cpu_is_allowed_to_each_photo_anew(make: Callable[..., Decoder]) -> None
 def test_a_machine_too_busy_for_a_photo_is_no_fault_of_the_photo(
     make: Callable[..., Decoder],
 ) -> None:
-    decoder = make(decode_timeout_s=2)
+    decoder = make()
     decoder.decode(_GOOD)
     assert decoder.child_pid
     # As one that gets no CPU at all.
     os.kill(decoder.child_pid, signal.SIGSTOP)
+    patient = decoder._vision
+    decoder._vision = patient.model_copy(update={"decode_timeout_s": 0.2})
 
     with pytest.raises(DecodeTimeoutError) as caught:
         decoder.decode(_GOOD)
     assert caught.value.transient
 
+    decoder._vision = patient
     assert len(decoder.decode(_GOOD)) == 512
 
 
@@ -219,7 +223,8 @@ def test_the_child_is_confined(make: Callable[..., Decoder]) -> None:
     assert limits["Max core file size"][:2] == ["0", "0"]
     assert "Seccomp:\t2\n" in (process / "status").read_text()
     assert limits["Max address space"][:2] == [str(300 * 1024**2)] * 2
-    assert int(limits["Max cpu time"][0]) <= 4
+    used_s = _cpu_ticks(decoder.child_pid) / os.sysconf("SC_CLK_TCK")
+    assert 3 < int(limits["Max cpu time"][0]) <= math.ceil(used_s + 0.02) + 3
 
 
 _CONFINED = """
@@ -306,7 +311,8 @@ def test_the_child_does_not_outlive_a_worker_that_is_killed(tmp_path: Path) -> N
 
         worker.kill()
 
-        _wait_until(lambda: not _is_alive(child), seconds=3)
+        # Long before its own limits would end it.
+        _wait_until(lambda: not _is_alive(child))
 
 
 def test_a_photo_is_decoded_in_the_memory_of_the_one_before(make: Callable[..., Decoder]) -> None:
@@ -356,7 +362,7 @@ def test_a_child_that_was_taken_over_is_not_believed(
 ) -> None:
     program = _TAKEN_OVER.format(head=head, length=len(head) if length is None else length)
     monkeypatch.setattr(decoder_module, "_BOOTSTRAP", program)
-    decoder = make(decode_timeout_s=5)
+    decoder = make()
 
     with pytest.raises(JobCrashedError):
         decoder.decode(_GOOD)

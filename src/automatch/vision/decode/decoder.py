@@ -40,6 +40,8 @@ _log = structlog.get_logger(__name__)
 _LENGTH = struct.Struct("<I")
 _MAX_HEAD = 4096
 _START_TIMEOUT_S = 30
+_END_TIMEOUT_S = 10
+"""How long a child that closed its streams may take to end, before it is killed."""
 _HERE = Path(__file__).parent
 _CHILD_PACKAGES = ("PIL", "cykooz_resizer")
 # The child ignores the environment and the user's packages, so its paths are arguments. They come
@@ -186,7 +188,7 @@ class Decoder:
     def _cause_of_death(self, child: subprocess.Popen[bytes]) -> AutomatchError:
         """Return the error for a child that closed its streams."""
         try:
-            status = child.wait(timeout=1)
+            status = child.wait(timeout=_END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             status = None
         self._end(child)
