@@ -60,6 +60,8 @@ $$;
 comment on function automatch.read_sharded_embeddings(text, uuid[]) is
     'The embeddings of faces whose rows of face_embeddings have none.';
 
+-- coalesce(embedding, …) stands with each reader: a function of both is called for every row, since all functions pin
+-- their path and none is inlined; a view of both may be computed for all faces where Citus joins it with shards.
 create function automatch.read_sharded_embedding(p_model text, p_face_id uuid)
 returns vector language sql stable security definer set search_path = pg_catalog, public, extensions, pg_temp
 as $$ select s.embedding from automatch.read_sharded_embeddings(p_model, array[p_face_id]) as s $$;
