@@ -15,9 +15,11 @@ import psutil
 import psycopg
 
 from automatch.ops.bench.usage import Meter
+from automatch.sql.statements import load
 from benchmarks.feed_load import owner_address
 
 _MIB = 1024**2
+_SQL = load("bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,13 @@ class Watch:
         self.conn = conn
 
     async def sample(self) -> Sample:
-        counts = await self._read(
-            "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
-            " (select count(*) from public.match_jobs where status in ('pending', 'processing'))"
+        (connections,) = await self._read(
+            "select count(*) from pg_stat_activity where backend_type = 'client backend'"
         )
+        (waiting,) = await self._read(_SQL["count_open_jobs"])
         # Reading the maps of large processes takes a while.
         memory, files = await asyncio.to_thread(self._read_processes)
-        return Sample(time.monotonic(), memory, files, *(int(count) for count in counts))
+        return Sample(time.monotonic(), memory, files, connections, waiting)
 
     async def wal_position(self) -> int:
         """Return how many bytes of log were ever written."""
@@ -58,18 +60,13 @@ class Watch:
 
     async def are_all_compared(self) -> bool:
         """Whether nobody new is still to be compared with the other accounts of their school."""
-        (left,) = await self._read("select count(*) from automatch.duplicate_checks")
+        (left,) = await self._read(_SQL["count_uncompared_photos"])
         return not left
 
     async def relation_bytes(self) -> dict[str, int]:
         """Return what tables of faces take with their indexes: the copy for searches, others."""
-        index, others = await self._read(
-            "select sum(pg_total_relation_size(c.oid)) filter (where c.relname like 'face_index%'),"
-            " sum(pg_total_relation_size(c.oid)) filter (where c.relname not like 'face_index%')"
-            " from pg_class as c where c.relkind = 'r' and (c.relname like 'face_index%'"
-            " or c.relname ~ '^(faces|profiles|face_embeddings|feed_counters)')"
-        )
-        return {"index": int(index or 0), "tables": int(others or 0)}
+        index, tables = await self._read(_SQL["measure_face_tables"])
+        return {"index": index, "tables": tables}
 
     async def _read(self, query: LiteralString) -> tuple[int, ...]:
         row = await (await self.conn.execute(query)).fetchone()

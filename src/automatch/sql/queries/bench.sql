@@ -20,3 +20,15 @@ from unnest(%(ids)s::uuid[]) as i (id)
 
 -- name: count_open_jobs
 select count(*) from public.match_jobs where status in ('pending', 'processing')
+
+-- name: count_uncompared_photos
+-- Those of people who are new to their school.
+select count(*) from automatch.duplicate_checks
+
+-- name: measure_face_tables
+-- Bytes, with indexes: of the copy for searches, and of the other tables of faces.
+select
+    coalesce(sum(pg_total_relation_size(c.oid)) filter (where c.relname ~ '^face_index'), 0)::bigint as index,
+    coalesce(sum(pg_total_relation_size(c.oid)) filter (where c.relname !~ '^face_index'), 0)::bigint as tables
+from pg_class as c
+where c.relkind = 'r' and c.relname ~ '^(face_index|faces|profiles|face_embeddings|feed_counters)'
