@@ -17,9 +17,11 @@ from automatch.photos.bucket import BucketPhotos
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import PhotoStore
 from automatch.settings.storage import PhotoSettings
+from automatch.store.photos import photo_store
 from automatch.store.photos.photo_store import adopt_photo_store, check_photo_store
 from tests.support.bucket import client_of
 from tests.support.postgres import Database
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("nobody_connected")]
 
@@ -159,7 +161,33 @@ async def test_adopted_store_replaces_the_old_one(database, make) -> None:
     assert log == [("cli:test", "adopt")]
 
 
-async def test_store_is_not_changed_under_a_running_worker(database, make) -> None:
+async def test_session_that_ends_meanwhile_is_waited_for(database, make) -> None:
+    """Postgres lists a session for a moment after its client has closed it."""
+    new = make("new")
+    looked = "select from pg_stat_activity where pid = %s and query like '%%clear_snapshot%%'"
+    async with (
+        transaction(database.worker) as ending,
+        transaction(database.owner) as conn,
+        await psycopg.AsyncConnection.connect(database.owner, autocommit=True) as watcher,
+    ):
+        adopting = asyncio.create_task(adopt_photo_store(conn, new, "cli:test"))
+
+        async def has_looked() -> bool:
+            assert not adopting.done()
+            return bool(await (await watcher.execute(looked, [conn.info.backend_pid])).fetchall())
+
+        await until(has_looked)
+        await ending.close()
+        await adopting
+
+    assert new.mark is not None
+    assert await new.read_mark() == new.mark
+
+
+async def test_store_is_not_changed_under_a_running_worker(
+    database, make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(photo_store, "_ENDING_S", 0)
     old, new = make("old"), make("new")
     await serve(database, old)
 

@@ -14,6 +14,10 @@ on conflict (singleton) do update set mark = excluded.mark, marked_at = automatc
 select count(*) from pg_catalog.pg_stat_activity
 where usename in ('automatch_api', 'automatch_worker') and datname = current_database()
 
+-- name: look_again
+-- A transaction sees the sessions of its first look otherwise.
+select pg_catalog.pg_stat_clear_snapshot()
+
 -- name: newest_photos
 -- Photos that a worker has processed, so that their copies must exist.
 select f.image_path

@@ -7,6 +7,8 @@ lie elsewhere: it does not start.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 _SQL = load("photo_store")
 _ADOPT = "`automatch photos adopt`"
+_ENDING_S = 5.0
+"""Of waiting for sessions that end: Postgres lists one for a moment after it was closed."""
+_LOOK_S = 0.05
 
 log = structlog.get_logger(__name__)
 
@@ -116,11 +121,17 @@ async def check_nobody_is_connected(conn: Connection) -> None:
     Raises:
         WrongPhotoStoreError: one runs.
     """
-    sessions = await (await conn.execute(_SQL["sessions"])).fetchone()
-    if sessions and sessions[0]:
-        raise WrongPhotoStoreError(
-            "Servers or workers are connected to the database; stop them all, then try again."
-        )
+    given_up_at = time.monotonic() + _ENDING_S
+    while True:
+        sessions = await (await conn.execute(_SQL["sessions"])).fetchone()
+        if not sessions or not sessions[0]:
+            return
+        if time.monotonic() >= given_up_at:
+            raise WrongPhotoStoreError(
+                "Servers or workers are connected to the database; stop them all, then try again."
+            )
+        await conn.execute(_SQL["look_again"])
+        await asyncio.sleep(_LOOK_S)
 
 
 async def list_newest_photos(conn: Connection) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 
 from automatch.photos.folder import FolderPhotos
 from automatch.photos.store import MARK
+from automatch.store.photos import photo_store
 from tests.support.build import a_face, a_profile, connect, one, unit
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
@@ -55,7 +56,8 @@ def test_adoption_of_a_place_without_the_photos_says_so_and_is_declined_by_enter
     with connect(database.owner) as conn:
         a_face(conn, a_profile(conn), unit(1))
 
-    with psycopg.connect(database.worker):
+    with psycopg.connect(database.worker), monkeypatch.context() as at_once:
+        at_once.setattr(photo_store, "_ENDING_S", 0)
         too_early = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     declined = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
