@@ -32,6 +32,7 @@ from automatch.postgres.binaries import find_binaries, reachable_binaries
 from automatch.postgres.cluster import STATE_FOLDER
 from automatch.postgres.os_user import OsUser, find_os_user
 from tests.support.command import call_command
+from tests.support.patient_verify import MODULE
 from tests.support.waiting import wait_until
 from tools.try_servers import running_postgres
 
@@ -59,7 +60,7 @@ class Host:
         told = dict(word.split("=", 1) for word in words)
         told |= _SERVICES[service].get("environment", {})
         here = {name: self._here(value) for name, value in told.items()}
-        paths = [sysconfig.get_path("purelib"), str(_ROOT / "src")]
+        paths = [sysconfig.get_path("purelib"), str(_ROOT / "src"), str(_ROOT)]
         own = {"AUTOMATCH_HOST": "127.0.0.1", "PATH": os.defpath, "PYTHONPATH": ":".join(paths)}
         if service == "server":
             own["AUTOMATCH_PORT"] = str(port)
@@ -72,8 +73,8 @@ class Host:
         value = value.replace("@db:5432/", f"@127.0.0.1:{self.database_port}/")
         return re.sub(r"^/(data|run)\b", rf"{self.folder}/\1", value)
 
-    def command(self, *words: str) -> list[str]:
-        return [self.python, "-m", "automatch", *words]
+    def command(self, *words: str, module: str = "automatch") -> list[str]:
+        return [self.python, "-m", module, *words]
 
     def check(self, service: str, port: int) -> list[str]:
         """Return the health check of a service."""
@@ -168,9 +169,11 @@ def _running(host: Host, service: str) -> Iterator[int]:
             process.wait()
 
 
-def _run(host: Host, service: str, *words: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    host: Host, service: str, *words: str, module: str = "automatch"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        host.command(*words),
+        host.command(*words, module=module),
         env=host.environment(service, 0),
         cwd=host.folder / "data",
         capture_output=True,
@@ -193,7 +196,9 @@ def test_services_start_in_their_order_find_a_match_and_stop(host: Host, tmp_pat
     with ExitStack() as running:
         port = running.enter_context(_running(host, "server"))
         running.enter_context(_running(host, "worker"))
-        verified = _run(host, "migrate", "verify", "--url", f"http://127.0.0.1:{port}")
+        verified = _run(
+            host, "migrate", "verify", "--url", f"http://127.0.0.1:{port}", module=MODULE
+        )
 
     # The order that compose keeps is needed.
     assert early.returncode == 1

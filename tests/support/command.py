@@ -37,10 +37,12 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"AUTOMATCH_HOME": str(home), "PYTHONUNBUFFERED": "1"}
 
 
-def run_command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    home: Path, *arguments: str, module: str = "automatch"
+) -> subprocess.CompletedProcess[str]:
     """Run `automatch` to its end in a process of its own, which may handle signals."""
     return subprocess.run(
-        [sys.executable, "-m", "automatch", *arguments],
+        [sys.executable, "-m", module, *arguments],
         env=environment(home),
         capture_output=True,
         text=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -27,6 +27,7 @@ from automatch.vision import Embedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.detect.yunet_detector import YunetDetector
 from tests.support.build import a_face, a_profile, record_consent, refused, unit
+from tests.support.patient_verify import patient_verify
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
 
@@ -52,6 +53,12 @@ async def _verified(
         )
     assert len({verdict.criterion for verdict in verdicts}) == len(verdicts)
     return {verdict.criterion: verdict for verdict in verdicts}
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> Iterator[None]:
+    with patient_verify():
+        yield
 
 
 async def _leftovers(system: System) -> list[tuple[object, ...]]:
@@ -164,6 +171,16 @@ async def test_missing_worker_is_the_reason(server: System) -> None:
     assert "no worker claimed it" in verdicts[Criterion.COMPLETED].message
     assert verdicts[Criterion.LIVE].outcome is Outcome.NOT_TRIED
     assert verdicts[Criterion.CLEANED_UP].outcome is Outcome.MET
+    assert await _leftovers(server) == []
+
+
+async def test_late_answer_is_the_reason(server: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(criteria, "_IMMEDIATE_MS", 0)
+
+    verdicts = await _verified(server)
+
+    assert verdicts[Criterion.ANSWERED].outcome is Outcome.NOT_MET
+    assert "202, but only after" in verdicts[Criterion.ANSWERED].message
     assert await _leftovers(server) == []
 
 
