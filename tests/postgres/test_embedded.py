@@ -374,7 +374,7 @@ def test_frozen_process_of_an_earlier_run_is_killed(
 
         try:
             orphan_processes.end_orphans(cluster)
-            left.wait(1)
+            left.wait(PATIENCE_S)
         finally:
             left.kill()
 

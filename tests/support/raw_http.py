@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -77,10 +78,17 @@ async def wire(system: System) -> AsyncIterator[Wire]:
 
 
 @asynccontextmanager
-async def wire_to(url: str) -> AsyncIterator[Wire]:
-    """Connect to the server with this address."""
+async def wire_to(url: str, first: bytes = b"") -> AsyncIterator[Wire]:
+    """Connect to the server with this address, which is to find *first* when it accepts."""
     address = urlsplit(url)
-    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    if first:
+        # Blocking, so that a server of this event loop cannot accept it before.
+        connected = socket.create_connection((address.hostname, address.port))
+        connected.sendall(first)
+        connected.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=connected)
+    else:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
     try:
         yield Wire(reader, writer)
     finally:

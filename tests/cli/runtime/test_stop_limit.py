@@ -34,8 +34,9 @@ async def test_process_that_does_not_stop_exits_after_its_limit(
 
 
 async def test_process_without_a_limit_takes_its_time() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     Shutdown().on_signal()
 
-    assert threading.active_count() == before
+    # Others of this process may end meanwhile.
+    assert set(threading.enumerate()) <= before

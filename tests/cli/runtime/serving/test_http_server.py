@@ -200,19 +200,26 @@ async def test_head_that_does_not_end_is_given_up(
     with subtests.test("nothing is sent"):
         async with wire_to(url) as connection:
             assert await connection.rest() == b""
-    for name, before in [("first request", b""), ("second request", _GET)]:
-        with subtests.test(name):
-            async with wire_to(url) as connection:
-                if before:
-                    await connection.send(before)
-                    assert (await connection.answer()).status == 200
-                dripping = asyncio.create_task(_drip(connection))
-                assert await refused(connection) == (408, "request_timeout")
-                dripping.cancel()
+    half = b"GET /words HTTP/1.1\r\nx: "
+    with subtests.test("first request"):
+        # It is there when the server accepts the connection, so that the time runs from a byte on.
+        async with wire_to(url, half) as connection:
+            dripping = asyncio.create_task(_drip(connection))
+            assert await refused(connection) == (408, "request_timeout")
+            dripping.cancel()
+    with subtests.test("second request"), monkeypatch.context() as patient:
+        patient.setattr(http_protocol, "_HEAD_S", PATIENCE_S)
+        async with wire_to(url) as connection:
+            await connection.send(_GET)
+            assert (await connection.answer()).status == 200
+            patient.setattr(http_protocol, "_HEAD_S", 0.2)
+            await connection.send(half)
+            dripping = asyncio.create_task(_drip(connection))
+            assert await refused(connection) == (408, "request_timeout")
+            dripping.cancel()
 
 
 async def _drip(connection: Wire) -> None:
-    await connection.send(b"GET /words HTTP/1.1\r\nx: ")
     with contextlib.suppress(ConnectionError):
         while True:
             await connection.send(b"y")
