@@ -12,6 +12,7 @@ import pytest
 
 from automatch.demo.portraits import PORTRAITS_PER_GENDER
 from tests.support.command import call_command, running_up
+from tests.support.patience import patience
 
 _ROOT = Path(__file__).parents[1]
 
@@ -81,7 +82,8 @@ def test_unpacked_wheel_does_all_that_the_sources_do(
     imported = subprocess.run(where, capture_output=True, text=True, check=True).stdout
     with running_up(ready_home, is_forked=False) as up:
         page = httpx2.get(f"{up.url}/sign-up", timeout=60)
-        verified = call_command(ready_home, "verify", "--url", up.url)
+        with patience():
+            verified = call_command(ready_home, "verify", "--url", up.url)
 
     assert imported.startswith(str(tmp_path / "site"))
     assert page.status_code == 200

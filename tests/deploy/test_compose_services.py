@@ -32,7 +32,7 @@ from automatch.postgres.binaries import find_binaries, reachable_binaries
 from automatch.postgres.cluster import STATE_FOLDER
 from automatch.postgres.os_user import OsUser, find_os_user
 from tests.support.command import call_command
-from tests.support.patient_verify import MODULE
+from tests.support.patience import PATIENT
 from tests.support.waiting import wait_until
 from tools.try_servers import running_postgres
 
@@ -197,7 +197,7 @@ def test_services_start_in_their_order_find_a_match_and_stop(host: Host, tmp_pat
         port = running.enter_context(_running(host, "server"))
         running.enter_context(_running(host, "worker"))
         verified = _run(
-            host, "migrate", "verify", "--url", f"http://127.0.0.1:{port}", module=MODULE
+            host, "migrate", "verify", "--url", f"http://127.0.0.1:{port}", module=PATIENT
         )
 
     # The order that compose keeps is needed.

@@ -28,6 +28,7 @@ from tests.support.metrics import TOKEN, WITH_TOKEN, parse, served_metrics, valu
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import DatabasePool, TestCluster
 from tests.support.system import System, running_server, running_worker
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -78,9 +79,18 @@ async def told(
         served_metrics(worker.read_metrics, settings) as port,
     ):
         await _meet(system)
+
+        async def of_worker() -> dict[str, Metric]:
+            return parse(await port.get("/metrics", headers=WITH_TOKEN))
+
+        async def has_counted() -> bool:
+            return value(await of_worker(), "automatch_jobs_completed_total") == 2
+
+        # What it commits is seen before it counts it.
+        await until(has_counted)
         yield {
             "server": parse(await system.client.get("/metrics", headers=WITH_TOKEN)),
-            "worker": parse(await port.get("/metrics", headers=WITH_TOKEN)),
+            "worker": await of_worker(),
         }
     database_pool.give_back(name)
 

@@ -30,7 +30,7 @@ from automatch.worker import on_demand
 from automatch.worker.on_demand import start_worker_process
 from tests.support.command import call_command, running_up
 from tests.support.homes import StoredHome
-from tests.support.patient_verify import patient_verify
+from tests.support.patience import patience
 from tests.support.photos import astronaut, blank_png, encode
 from tests.support.postgres import Database, TestCluster, remove_home
 from tests.support.scheduling import eventually, running_schedule
@@ -338,7 +338,7 @@ def test_several_jobs_may_start_matching(site: Site) -> None:
 
 
 def test_success_criteria_all_have_a_tick(site: Site) -> None:
-    with patient_verify():
+    with patience():
         done = call_command(site.home, "verify", "--url", site.url, "--json")
 
     told = json.loads(done.stdout)

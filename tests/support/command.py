@@ -131,10 +131,11 @@ def running_up(
     *arguments: str,
     settings: Mapping[str, str] | None = None,
     is_forked: bool = True,
+    module: str = "automatch",
 ) -> Iterator[Running]:
     """Run `automatch up` on a free port until left; settings as `WORKER__LEASE_S`."""
     with running_server_command(
-        home, "up", *arguments, settings=settings, is_forked=is_forked
+        home, "up", *arguments, settings=settings, is_forked=is_forked, module=module
     ) as running:
         yield running
 
@@ -147,6 +148,7 @@ def running_server_command(
     settings: Mapping[str, str] | None = None,
     max_files: int | None = None,
     is_forked: bool = True,
+    module: str = "automatch",
 ) -> Iterator[Running]:
     """Run a command that serves until left; settings as `WORKER__LEASE_S`.
 
@@ -156,7 +158,7 @@ def running_server_command(
     if max_files is not None:
         more[MAX_FILES] = str(max_files)
     process = (ForkedProcess if is_forked else subprocess.Popen)(
-        [sys.executable, "-m", "automatch", *arguments, "--port", str(port)],
+        [sys.executable, "-m", module, *arguments, "--port", str(port)],
         env=environment(home) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ import psycopg
 from tests.support.build import a_face, a_job, a_profile, connect, one
 from tests.support.command import call_command, environment, running_up
 from tests.support.forks import ForkedProcess
+from tests.support.patience import PATIENT
 from tests.support.photo_store import mark_folder
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database, TestCluster
@@ -106,7 +107,7 @@ def test_second_signal_makes_a_worker_release_its_jobs(
 
 
 def test_second_ctrl_c_stops_everything_and_releases_jobs(ready_home: Path) -> None:
-    with running_up(ready_home, settings=_LONG_TIMEOUTS) as up:
+    with running_up(ready_home, settings=_LONG_TIMEOUTS, module=PATIENT) as up:
         address = call_command(ready_home, "db", "url").stdout.strip()
         call_command(ready_home, "jobs", "pause")
         person = _upload(up.url)

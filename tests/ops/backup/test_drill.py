@@ -22,9 +22,10 @@ from automatch.settings.secrets import read
 from automatch.settings.storage import BackupSettings, RetentionSettings
 from automatch.vision import Embedder
 from automatch.worker.maintenance import runner as maintenance_runner
-from tests.support import kept_pools, patient_verify
+from tests.support import kept_pools
 from tests.support.command import call_command, run_command, running_up
 from tests.support.homes import StoredHome
+from tests.support.patience import PATIENT
 from tests.support.photos import portrait
 from tests.support.postgres import remove_home, running_cluster
 from tests.support.system import Person, running_server, running_worker
@@ -114,7 +115,7 @@ async def test_drill(
     more = {"RETENTION__MIN_FREE_MB": "0", "LIMITS__ENABLED": "false"}
     with running_up(other, settings=more) as up:
         verified = await asyncio.to_thread(
-            run_command, other, "verify", "--within", "60", module=patient_verify.MODULE
+            run_command, other, "verify", "--within", "60", module=PATIENT
         )
         assert verified.returncode == 0, verified.stdout
         async with httpx2.AsyncClient(base_url=up.url, timeout=60, verify=False) as client:

@@ -27,7 +27,7 @@ from automatch.vision import Embedder
 from automatch.vision.detect.hog_detector import HogDetector
 from automatch.vision.detect.yunet_detector import YunetDetector
 from tests.support.build import a_face, a_profile, record_consent, refused, unit
-from tests.support.patient_verify import patient_verify
+from tests.support.patience import patience
 from tests.support.postgres import TestCluster
 from tests.support.system import System, running_worker
 
@@ -57,7 +57,7 @@ async def _verified(
 
 @pytest.fixture(autouse=True)
 def _patience() -> Iterator[None]:
-    with patient_verify():
+    with patience():
         yield
 
 

@@ -28,7 +28,7 @@ from tests.support.command import Running, call_command, environment, running_up
 from tests.support.forks import ForkedProcess
 from tests.support.homes import StoredHome
 from tests.support.metrics import parse, value
-from tests.support.patient_verify import MODULE, patient_verify
+from tests.support.patience import PATIENT, patience
 from tests.support.postgres import remove_home
 from tests.support.system import PASSWORD
 from tests.support.waiting import wait_until
@@ -214,13 +214,13 @@ def _health(result: Any) -> dict[str, str]:
 
 
 def test_verify_shows_all_criteria_met_here_and_from_elsewhere(up: Running) -> None:
-    with patient_verify():
+    with patience():
         shown = call_command(up.home, "verify", "--url", up.url)
     assert shown.returncode == 0, shown.stdout
     assert len(shown.stdout.splitlines()) == shown.stdout.count("✓ ") == 8
 
     key = call_command(up.home, "token", "--role", "service_role").stdout
-    with patch.object(sys, "stdin", io.StringIO(key)), patient_verify():
+    with patch.object(sys, "stdin", io.StringIO(key)), patience():
         elsewhere = call_command(
             up.home.with_name("elsewhere"),
             *("verify", "--url", up.url, "--key-file", "-", "--json"),
@@ -234,7 +234,7 @@ def test_verify_shows_all_criteria_met_here_and_from_elsewhere(up: Running) -> N
 def test_verify_that_is_interrupted_takes_its_people_away(up: Running) -> None:
     assert call_command(up.home, "jobs", "pause").returncode == 0
     interrupted = ForkedProcess(
-        [sys.executable, "-m", MODULE, "verify", "--url", up.url],
+        [sys.executable, "-m", PATIENT, "verify", "--url", up.url],
         env=environment(up.home),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
