@@ -54,10 +54,17 @@ async def test_request_job_search_and_delivery_are_one_trace(
     async with running_server(settings, cluster.secrets, database) as system:
         person = await system.join()
         answer = await person.upload(encode(astronaut()))
-        async with run_worker(database, observer=observer):
-            job = await person.ended(answer.json()["job"]["id"])
+        # Open before the job ends, or it would be told as something of before.
+        async with person.stream() as events:
+            assert (await anext(events)).kind == "ready"
+            async with run_worker(database, observer=observer):
+                job = await anext(
+                    event.data
+                    async for event in events
+                    if event.kind == "job" and event.data["status"] in {"completed", "failed"}
+                )
 
-    assert job["status"] == "completed"
+    assert (job["id"], job["status"]) == (answer.json()["job"]["id"], "completed")
     request_id = UUID(answer.headers["x-request-id"])
     spans = [
         span
