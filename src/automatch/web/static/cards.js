@@ -37,6 +37,7 @@ function releaseIn(ms) {
 export function putCard(card, profileId) {
   const old = document.getElementById(`card-${profileId}`);
   const hadFocus = old?.contains(document.activeElement);
+  const wasOpen = Boolean(old?.querySelector("details[open]"));
   const isNews = card.classList.contains("is-new") && old?.dataset.place !== card.dataset.place;
   old?.remove();
   const { show } = cards.dataset;
@@ -44,7 +45,8 @@ export function putCard(card, profileId) {
   const after = [...cards.children].find((other) => isBefore(card, other));
   if (!after && cards.children.length && "more" in cards.dataset) return isNews;
   cards.insertBefore(card, after ?? null);
-  if (hadFocus) card.querySelector(".card-link").focus();
+  card.querySelector("details").open = wasOpen;
+  if (hadFocus) card.querySelector(wasOpen ? "summary" : ".card-link").focus();
   watch(card);
   return isNews;
 }
