@@ -6,6 +6,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -117,10 +118,14 @@ def _walk(client: httpx2.Client, requests: list[str]) -> list[str]:
     ended = []
     for data in (encode(scene_without_face()), encode(astronaut())):
         files = {"file": (_FILE, data)}
-        answer = client.post("/api/faces", headers=headers, files=files)
-        assert answer.status_code == 202
-        requests.append(answer.headers["x-request-id"])
-        ended.append(_ended(client, headers, answer.json()["job"]["id"]))
+        # A stream that opens after the end of a job tells nobody of it.
+        with client.stream("GET", "/api/matches/stream", headers=headers) as stream:
+            lines = stream.iter_lines()
+            assert "event: ready" in lines
+            answer = client.post("/api/faces", headers=headers, files=files)
+            assert answer.status_code == 202
+            requests.append(answer.headers["x-request-id"])
+            ended.append(_ended(lines, answer.json()["job"]["id"]))
     assert ended == ["failed", "completed"]
     client.post("/api/faces", headers=headers, files={"file": (_FILE, b"canary")})
     client.post("/auth/v1/token", json=credentials | {"password": "canary-wrong"})
@@ -157,11 +162,10 @@ def _listen(client: httpx2.Client, key: str) -> str:
     return token
 
 
-def _ended(client: httpx2.Client, headers: dict[str, str], job_id: str) -> str:
-    with client.stream("GET", "/api/matches/stream", headers=headers) as answer:
-        for line in answer.iter_lines():
-            if line.startswith("data: ") and job_id in line:
-                status = str(json.loads(line[6:])["status"])
-                if status in {"completed", "failed"}:
-                    return status
+def _ended(lines: Iterator[str], job_id: str) -> str:
+    for line in lines:
+        if line.startswith("data: ") and job_id in line:
+            status = str(json.loads(line[6:])["status"])
+            if status in {"completed", "failed"}:
+                return status
     pytest.fail("the stream ended before the job did")

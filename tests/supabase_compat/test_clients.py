@@ -46,8 +46,10 @@ FUNCTION = "/functions/v1/match-generator"
 @asynccontextmanager
 async def client_of(system: System, key: str | None = None) -> AsyncIterator[AsyncClient]:
     """Give a client as an app has it, and close what it opened."""
-    async with httpx.AsyncClient(timeout=60) as http:
-        options = AsyncClientOptions(auto_refresh_token=False, httpx_client=http)
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as http:
+        # Ten seconds for a channel are few on a busy machine.
+        patience: Any = {"timeout": PATIENCE_S}
+        options = AsyncClientOptions(auto_refresh_token=False, httpx_client=http, realtime=patience)
         client = await acreate_client(system.url, key or anon_key(system), options)
         try:
             yield client

@@ -24,6 +24,7 @@ from tests.support.photos import astronaut, encode
 from tests.support.postgres import Database
 from tests.support.supabase import AuthServer, SupabaseCluster
 from tests.support.system import Person, System, running_server, running_worker
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +108,10 @@ async def test_smoke_test_passes_and_its_tokens_end_with_it(
     verdicts: list[Verdict] = []
     async with running_worker(system.settings, system.secrets, embedder):
         await verify(
-            LiveServer(system.client, SECRET_KEY), read_similar_pair(), verdicts.append, within_s=60
+            LiveServer(system.client, SECRET_KEY),
+            read_similar_pair(),
+            verdicts.append,
+            within_s=PATIENCE_S,
         )
     assert {verdict.criterion: verdict.outcome for verdict in verdicts} == dict.fromkeys(
         Criterion, Outcome.MET

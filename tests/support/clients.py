@@ -16,10 +16,10 @@ import pytest
 
 from tests.support.phoenix import anon_key
 from tests.support.system import PASSWORD, Person, System
+from tests.support.waiting import PATIENCE_S
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 _PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
-_PATIENCE_S = 60
 
 
 def snippet(language: str) -> str:
@@ -78,7 +78,7 @@ class Program:
     async def line(self) -> str:
         """Return the next line that it prints."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             line = await self.process.stdout.readline()
         return line.decode().strip()
 
@@ -109,7 +109,7 @@ async def running(command: list[str], env: dict[str, str]) -> AsyncIterator[Prog
 async def printed(command: list[str], env: dict[str, str]) -> list[str]:
     """Run a program to its end; return the lines it printed."""
     async with running(command, env) as program:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             told, _ = await program.process.communicate()
         assert program.process.returncode == 0, told.decode()
         return told.decode().splitlines()

@@ -50,6 +50,7 @@ from tests.support.analysis import RememberingAnalyzer
 from tests.support.declared import check_declared_errors
 from tests.support.kept_pools import KeptDatabase
 from tests.support.postgres import Database, TestCluster
+from tests.support.waiting import PATIENCE_S
 
 PASSWORD = "correct horse battery"
 _QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -333,7 +334,7 @@ async def _served(
         # To read the certificates takes longer than to start; nothing is asked over TLS.
         httpx2.AsyncClient(
             base_url=url,
-            timeout=60,
+            timeout=PATIENCE_S,
             verify=False,
             event_hooks={"response": [check_declared_errors(app)]},
         ) as client,

@@ -311,7 +311,7 @@ async def test_full_disk_takes_no_photo_and_says_when_to_come_back(
 async def test_database_that_is_away_is_said_to_be_and_comes_back(
     settings: Settings, cluster: TestCluster, database: Database, subtests: pytest.Subtests
 ) -> None:
-    impatient = settings.model_copy(update={"pool": PoolSettings(timeout_s=0.5)})
+    impatient = settings.model_copy(update={"pool": PoolSettings(timeout_s=2)})
     async with running_server(impatient, cluster.secrets, database) as system:
         person = await system.join()
         before = traces(system)

@@ -42,7 +42,7 @@ async def test_server_whose_feeds_fail_lives_and_is_not_ready(
 async def test_server_lives_and_is_not_ready_while_the_database_is_away(
     settings: Settings, cluster: TestCluster, database: Database
 ) -> None:
-    impatient = settings.model_copy(update={"pool": PoolSettings(timeout_s=0.5)})
+    impatient = settings.model_copy(update={"pool": PoolSettings(timeout_s=2)})
     async with running_server(impatient, cluster.secrets, database) as server:
         assert (await server.client.get("/readyz")).json() == {"status": "ready"}
 

@@ -10,11 +10,13 @@ import httpx2
 import pytest
 
 from automatch.settings import Settings
+from automatch.settings.database import PoolSettings
 from automatch.settings.limits import LimitSettings
 from tests.http.test_errors import check
 from tests.support.build import connect, one, set_clock
 from tests.support.postgres import Database, TestCluster
 from tests.support.system import PASSWORD, System, running_server
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -75,16 +77,22 @@ async def test_wrong_passwords_are_limited_by_default_and_right_ones_are_not(
 
 
 async def test_honest_sign_in_gets_through_beside_200_bad_ones(
-    settings: Settings, cluster: TestCluster, database: Database
+    settings: Settings, cluster: TestCluster, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited = settings.model_copy(update={"limits": LimitSettings()})
+    # A busy machine needs long to send 200 requests to itself, and to answer them.
+    monkeypatch.setattr("automatch.cli.runtime.serving.http_protocol._HEAD_S", PATIENCE_S)
+    limited = settings.model_copy(
+        update={"limits": LimitSettings(), "pool": PoolSettings(timeout_s=PATIENCE_S)}
+    )
     async with running_server(limited, cluster.secrets, database) as system:
         person = await system.sign_up()
         bad = [
             asyncio.create_task(_sign_in(system, f"nobody{number}@example.org", "a wrong password"))
             for number in range(200)
         ]
-        async with httpx2.AsyncClient(base_url=system.url, timeout=60, verify=False) as client:
+        async with httpx2.AsyncClient(
+            base_url=system.url, timeout=PATIENCE_S, verify=False
+        ) as client:
             form = {"email": person.email, "password": PASSWORD}
             honest = await client.post("/auth/v1/token", params=_PASSWORD_GRANT, json=form)
         statuses = Counter(answer.status_code for answer in await asyncio.gather(*bad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from automatch.settings.server import FeedSettings
 from automatch.store.operation.history import load_history
 from automatch.store.operation.servers import list_servers
 from automatch.telemetry.metrics import ServerMetrics
+from tests.support.build import connect, set_clock
 from tests.support.kept_pools import KeptDatabase
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +56,9 @@ async def test_each_server_tells_its_open_pages_until_it_stops(database) -> None
 
 
 async def test_refused_uploads_of_all_servers_are_counted_once(database) -> None:
+    # All in the same five minutes: of those before there is no history where there was no job.
+    with connect(database.owner, autocommit=True) as conn:
+        set_clock(conn, datetime.now(UTC))
     async with KeptDatabase(database.api, PoolSettings(), name="test") as db:
         all_metrics = [ServerMetrics() for _ in range(2)]
         reports = [
