@@ -25,6 +25,7 @@ from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.installation.migrate import migrate
 from tests.support import kept_pools, reset
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 TEST_SERVER = "AUTOMATCH_TEST_DATABASE_URL"
 _TEMPLATE = "template_migrated"
+_OF_LOGINS = (
+    "select count(*) from pg_stat_activity where usename in ('automatch_api', 'automatch_worker')"
+)
 _serial = itertools.count()
 _FOR_TESTS = {
     "fsync": "off",
@@ -300,10 +304,19 @@ def database(cluster: TestCluster, database_pool: DatabasePool) -> Iterator[Data
 
 
 @pytest.fixture
-async def nobody_connected(anyio_backend: str) -> None:
+async def nobody_connected(anyio_backend: str, cluster: TestCluster) -> None:
     """End the sessions that servers of earlier tests have left for those of later ones."""
     assert anyio_backend == "asyncio"
     await kept_pools.close_all()
+    wait_until_logins_are_gone(cluster.address)
+
+
+def wait_until_logins_are_gone(database: Database) -> None:
+    """Return once Postgres has noticed that servers and workers have closed their connections."""
+    with psycopg.connect(database.owner, autocommit=True) as conn:
+        wait_until(
+            lambda: conn.execute(_OF_LOGINS).fetchone() == (0,), "the sessions of logins end"
+        )
 
 
 @pytest.fixture

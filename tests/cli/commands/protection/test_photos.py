@@ -17,7 +17,7 @@ from tests.support.build import a_face, a_profile, connect, one, unit
 from tests.support.command import call_command
 from tests.support.doctor import write_secrets
 from tests.support.photo_store import mark_folder
-from tests.support.postgres import Database, TestCluster
+from tests.support.postgres import Database, TestCluster, wait_until_logins_are_gone
 
 pytestmark = pytest.mark.usefixtures("nobody_connected")
 
@@ -34,6 +34,7 @@ def test_migration_marks_the_photos_and_adopted_ones_are_taken(
     home: Path, blank_database: Database
 ) -> None:
     def call(*command: str) -> str:
+        wait_until_logins_are_gone(blank_database)
         done = call_command(home, *command, DATABASE_URL=blank_database.owner)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -59,6 +60,7 @@ def test_adoption_of_a_place_without_the_photos_says_so_and_is_declined_by_enter
     with psycopg.connect(database.worker), monkeypatch.context() as at_once:
         at_once.setattr(photo_store, "_ENDING_S", 0)
         too_early = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
+    wait_until_logins_are_gone(database)
     monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
     declined = call_command(home, "photos", "adopt", DATABASE_URL=database.owner)
 
