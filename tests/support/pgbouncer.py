@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -42,31 +42,52 @@ def running_pgbouncer(
     host = str(Path(host).resolve()) if host.startswith("/") else host
     # It refuses to run as root.
     user = find_os_user(PostgresSettings().system_user)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         users = Path(name, "users.txt")
         users.write_text("".join(f'"{one["user"]}" "{one["password"]}"\n' for one in logins))
         config = Path(name, "pgbouncer.ini")
-        config.write_text(
+        settings = (
             f"[databases]\n* = host={host} port={logins[0]['port']}\n"
-            f"[pgbouncer]\nlisten_addr = {listen}\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"[pgbouncer]\nlisten_addr = {listen}\nunix_socket_dir =\n"
             f"auth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
             f"default_pool_size = {_POOL}\nlog_connections = 0\nlog_disconnections = 0\n"
             "log_stats = 0\n"
         )
+        config.write_text(settings)
         for path in (Path(name), users, config):
             os.chown(path, user.uid, user.gid)
-        process = subprocess.Popen(
-            [program, config], stderr=subprocess.PIPE, text=True, **user.subprocess_args
-        )
-        try:
-            assert process.stderr is not None
-            said: list[str] = []
-            while "process up" not in "".join(said[-1:]):
-                said.append(process.stderr.readline())
-                assert said[-1], f"pgbouncer did not start: {''.join(said)}"
-            yield make_conninfo(addresses[0], host="127.0.0.1", port=port)
-        finally:
-            process.terminate()
-            process.communicate(timeout=_STOP_S)
+        is_up = False
+        while not is_up:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            config.write_text(f"{settings}listen_port = {port}\n")
+            process = stack.enter_context(
+                _stopped_at_the_end(
+                    subprocess.Popen(
+                        [program, config], stderr=subprocess.PIPE, text=True, **user.subprocess_args
+                    )
+                )
+            )
+            is_up = _starts(process)
+        yield make_conninfo(addresses[0], host="127.0.0.1", port=port)
+
+
+@contextmanager
+def _stopped_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=_STOP_S)
+
+
+def _starts(process: subprocess.Popen[str]) -> bool:
+    """Return once it serves, or False if somebody else has taken its port meanwhile."""
+    assert process.stderr is not None
+    said = ""
+    while line := process.stderr.readline():
+        said += line
+        if "process up" in line:
+            return True
+    assert "in use" in said, f"pgbouncer did not start: {said}"
+    return False
