@@ -89,12 +89,22 @@ class Running:
     url: str = ""
     lines: list[str] = field(default_factory=list)
     _queue: Queue[str] = field(default_factory=Queue)
+    _reader: threading.Thread | None = None
 
-    def read(self) -> None:
+    def start_reading(self) -> None:
         """Collect what it prints, until it ends."""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self._queue.put(line)
+
+    def wait_until_read(self) -> None:
+        """Return when all is read that it has printed, once it has ended."""
+        assert self._reader is not None
+        self._reader.join(PATIENCE_S)
 
     def wait_for(self, pattern: re.Pattern[str] | str) -> re.Match[str]:
         """Return the first match of *pattern* in a line that is yet to come."""
@@ -114,6 +124,7 @@ class Running:
 
     def printed(self) -> list[str]:
         """Return all lines, once it has ended."""
+        self.wait_until_read()
         with contextlib.suppress(Empty):
             while True:
                 self.lines.append(self._queue.get_nowait())
@@ -165,15 +176,14 @@ def running_server_command(
         text=True,
     )
     running = Running(home, process)
-    reader = threading.Thread(target=running.read, daemon=True)
-    reader.start()
+    running.start_reading()
     try:
         running.url = running.wait_for(_READY)[1]
         yield running
     finally:
         if process.poll() is None:
             running.stop(signal.SIGTERM)
-        reader.join(PATIENCE_S)
+        running.wait_until_read()
         assert process.stdout is not None
         process.stdout.close()
 

@@ -88,10 +88,10 @@ class Proxy:
         ready.set()
         await stopped.wait()
         server.close()
-        for connection in list(self._connections):
-            connection.abort()
-        # Their handlers have to run once more to end.
+        # Their handlers have to run once more to end, and one may only now begin.
         while self._connections:
+            for connection in list(self._connections):
+                connection.abort()
             await asyncio.sleep(0.01)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
