@@ -12,6 +12,8 @@ from psycopg.errors import InsufficientPrivilege
 from automatch.model.people import Claims, Role
 from automatch.settings.database import PoolSettings
 from automatch.store.database import Database
+from tests.support.build import connect, one
+from tests.support.waiting import until
 
 ONE_CONNECTION = PoolSettings(min_size=1, max_size=1)
 
@@ -20,6 +22,10 @@ def claims_of(person=None, role=Role.AUTHENTICATED):
     return Claims(role=role, subject=person or uuid4())
 
 
+SLEEPS = (
+    "select count(*) from pg_stat_activity"
+    " where wait_event = 'PgSleep' and datname = current_database()"
+)
 LEFT_BEHIND = "select current_user, current_setting('request.jwt.claims', true)"
 
 
@@ -61,15 +67,14 @@ async def test_as_user_leaves_nothing_behind_after_an_error(pool, in_the_databas
 
 @pytest.mark.anyio
 async def test_as_user_leaves_nothing_behind_when_cancelled_in_a_query(pool, rows_database):
-    acting_now = asyncio.Event()
-
     async def wait_for_ever():
         async with pool.as_user(claims_of()) as conn:
-            acting_now.set()
             await conn.execute("select pg_sleep(600)")
 
     task = asyncio.create_task(wait_for_ever())
-    await acting_now.wait()
+    with connect(rows_database.owner, autocommit=True) as watcher:
+        # Postgres ignores what cancels a query that it has not begun.
+        await until(lambda: one(watcher, SLEEPS))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
