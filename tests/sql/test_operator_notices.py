@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import psycopg
 import pytest
 
 from tests.support import build
-from tests.support.build import acting, one, refused
+from tests.support.build import acting, one, refused, set_clock
+
+MORNING = datetime(2026, 12, 31, 9, tzinfo=UTC)
 
 
 def publish(
@@ -33,14 +37,20 @@ def current(conn: psycopg.Connection, kind: str = "consent") -> set[str]:
 def test_newest_text_of_the_operator_in_each_language_holds(conn, kind):
     assert current(conn, kind) == {"2026-11"}
 
+    set_clock(conn, MORNING)
     vietnamese = publish(conn, "vi", kind=kind)
     assert current(conn, kind) == {vietnamese}
     first = publish(conn, kind=kind)
     assert current(conn, kind) == {first, vietnamese}
+    set_clock(conn, MORNING + timedelta(hours=14))
     second = publish(conn, kind=kind)
 
     assert current(conn, kind) == {second, vietnamese}
-    assert second == f"{first}.2"
+    assert (first, second) == ("2026-12-31-en", "2026-12-31-en.2")
+    set_clock(conn, MORNING + timedelta(hours=15))
+    third = publish(conn, kind=kind)
+    assert current(conn, kind) == {third, vietnamese}
+    assert third == "2027-01-01-en"
 
 
 def test_text_that_asks_again_ends_the_older_ones_of_all_languages(conn):
