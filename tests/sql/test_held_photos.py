@@ -280,7 +280,7 @@ def test_whoever_comes_to_a_school_and_waits_there_is_told_on_open_pages(session
     conn.execute("update public.profiles set school = 'UIT' where id = %s", [he])
     conn.commit()
 
-    assert [*sessions.watcher.notifies(timeout=10, stop_after=1)]
+    assert [*sessions.watcher.notifies(timeout=60, stop_after=1)]
     assert (told(conn, photo), told(conn, blurred)) == ("photo_in_review", "no_face")
 
 

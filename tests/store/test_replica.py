@@ -14,6 +14,7 @@ from automatch.store.database import Database as Pool
 from automatch.store.replica import Replica, look_at_replica
 from tests.support.build import connect, one
 from tests.support.postgres import Database
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -52,10 +53,12 @@ async def test_replica_is_read_from_again_after_its_task_has_failed(
     monkeypatch.setattr("automatch.store.replica._has_replayed", seems_to_follow)
     kept_up = asyncio.Event()
     async with Pool(database.api, PoolSettings(), name="test") as db:
-        replica = Replica(db, database.api, PoolSettings(replica_wait_s=5))
+        replica = Replica(
+            db, database.api, PoolSettings().model_copy(update={"replica_wait_s": 60})
+        )
         monkeypatch.setattr(replica._outage, "ended", kept_up.set)
         async with replica.running(BackgroundTasks(backoff_s=0)):
-            await asyncio.wait_for(kept_up.wait(), 20)
+            await asyncio.wait_for(kept_up.wait(), PATIENCE_S)
             async with replica.as_user(Claims(Role.AUTHENTICATED, uuid4())):
                 pass
 

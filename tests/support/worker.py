@@ -76,7 +76,7 @@ class FakeAnalyzer:
 
 def worker_settings(**options: Any) -> WorkerSettings:
     """Return settings with which a worker does nothing by itself: only the test wakes it."""
-    return WorkerSettings(**({"poll_s": 60, "sweep_s": 600, "backoff_s": 600} | options))
+    return WorkerSettings(**({"poll_s": 600, "sweep_s": 600, "backoff_s": 600} | options))
 
 
 @asynccontextmanager
