@@ -12,6 +12,12 @@ from tests.browser.test_look_alikes import add_look_alikes, with_photo
 from tests.support.browser import Phones, longer_timers, upload, write_photo
 from tests.support.photos import astronaut
 
+LATER = """() => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 1000;
+}"""
+"""Has a page take its next tap for no part of a double tap."""
+
 
 def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     phones: Phones, tmp_path: Path
@@ -37,6 +43,7 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
         expect(page.locator("#cards .shared")).to_contain_text("You like each other!")
     expect(her.locator("#cards .shared")).to_contain_text("The one with the bike")
     expect(her.locator("#announcer")).to_contain_text("You like each other! Minh")
+    her.evaluate(LATER)
     her.get_by_role("button", name="Like Minh").click()
     for page in (her, him):
         expect(page.locator("#cards")).not_to_contain_text("You like each other!")
@@ -68,6 +75,39 @@ def test_both_are_told_see_what_each_shares_and_undo_what_they_do(
     expect(her.locator(".toast")).to_contain_text("Blocked.")
     her.keyboard.press("Escape")
     expect(her.locator("#toasts .toast")).to_have_count(0)
+
+
+def test_two_quick_taps_or_a_key_held_down_are_one_act(phones: Phones, tmp_path: Path) -> None:
+    page = with_photo(phones, tmp_path)
+    add_look_alikes(phones, ["Minh"])
+    # However long the machine takes, no time passes between two taps.
+    page.clock.install(time=0)
+    page.clock.pause_at(1)
+    page.goto(f"{phones.url}/feed")
+    expect(page.locator("#live")).to_have_text("Live")
+    heart = page.get_by_role("button", name="Like Minh")
+    sent: list[str] = []
+    page.on("request", lambda request: sent.extend(re.findall(r"/(like|unlike)\?", request.url)))
+
+    with page.expect_response(re.compile(r"/like\?")):
+        heart.dblclick()
+    expect(heart).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".toast")).to_contain_text("Liked.")
+    page.clock.run_for(1000)
+    with page.expect_response(re.compile(r"/unlike\?")):
+        for _ in range(5):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+    expect(heart).to_have_attribute("aria-pressed", "false")
+    expect(page.locator(".toast")).to_contain_text("Like taken back.")
+
+    # Undo is another button, so it counts however quick it is, and so does a tap after it.
+    with page.expect_response(re.compile(r"/like\?")):
+        page.get_by_role("button", name="Undo").click()
+    with page.expect_response(re.compile(r"/unlike\?")):
+        heart.click()
+    expect(heart).to_have_attribute("aria-pressed", "false")
+    assert sent == ["like", "unlike", "like", "unlike"]
 
 
 _COME_ANEW = """async (card) => {

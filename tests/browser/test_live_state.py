@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.test_likes import LATER
 from tests.browser.test_look_alikes import add_look_alikes, with_photo
 from tests.support.browser import Phones, in_both_browsers, longer_timers
 from tests.support.wire import Wire, wire_to
@@ -92,6 +93,7 @@ def test_quick_acts_keep_their_order_and_one_that_another_tab_has_sent_is_undone
     her.route(liking, hold)
     with her.expect_request(liking):
         heart.click()
+    her.evaluate(LATER)
     heart.click()
     with her.expect_response(re.compile(r"/unlike\?")) as sent:
         held[0].continue_()
@@ -100,6 +102,7 @@ def test_quick_acts_keep_their_order_and_one_that_another_tab_has_sent_is_undone
     her.unroute(liking)
     expect(heart).to_have_attribute("aria-pressed", "false")
 
+    her.evaluate(LATER)
     her.evaluate("document.getElementById('live').dataset.state = 'offline'")
     heart.click()
     expect(her.locator(".toast")).to_contain_text("when you're online")

@@ -4,6 +4,17 @@ import { send, toast } from "./toast.js";
 
 const card = (element) => element.closest("li.card");
 
+// The usual time of a double click. Whoever taps twice, or holds a key down, means one act.
+const DOUBLE_TAP_MS = 500;
+const tapped = new Map();
+
+function isDoubleTap(person) {
+  const now = performance.now();
+  const isDouble = now - tapped.get(person) < DOUBLE_TAP_MS;
+  tapped.set(person, now);
+  return isDouble;
+}
+
 // By person: the last act that is on its way, and whether the server has them liked.
 const underWay = new Map();
 
@@ -23,9 +34,15 @@ async function change(form, liked, address, body) {
 }
 
 async function like(form) {
+  const { person } = form.closest("[data-person]").dataset;
+  if (isDoubleTap(person)) return;
   const liked = form.querySelector("button").getAttribute("aria-pressed") !== "true";
   const answer = await change(form, liked, form.action, new FormData(form));
-  if (answer) toast(answer.message, answer.undo, () => change(form, !liked, answer.undo));
+  if (!answer) return;
+  toast(answer.message, answer.undo, () => {
+    tapped.delete(person);
+    change(form, !liked, answer.undo);
+  });
 }
 
 // What both share comes with the card, by the stream; the address is of the next act.
