@@ -379,6 +379,14 @@ PAGES: dict[str, Page] = {
         sessions=[UserSession(NOON, NOON, True), UserSession(NOON, NOON, False)],
         impersonations=[Impersonation(NOON, "asked for help")],
     ),
+    "password and sessions of an operator": SignInSettingsPage(
+        email=HOSTILE,
+        is_confirmed=True,
+        sends_mail=True,
+        sessions=[UserSession(NOON, NOON, True)],
+        impersonations=[],
+        is_operator=True,
+    ),
     "your data": YourDataPage(
         retention=[KeptFor("Photos", "30 days")],
     ),
@@ -388,6 +396,7 @@ PAGES: dict[str, Page] = {
     "account deleted": AccountDeletedPage(receipt=HOSTILE, is_mailed=True),
     "account deleted, no receipt": AccountDeletedPage(receipt="", is_mailed=False),
     "onboarding": an_onboarding_page(),
+    "onboarding of an operator": an_onboarding_page(is_operator=True),
     "onboarding refused": an_onboarding_page(problem=SOME_PROBLEM),
     "details": DetailsPage(**vars_of(an_onboarding_page(problem=SOME_PROBLEM))),
     "own school": MembershipPage(**vars_of(an_onboarding_page(membership=a_membership()))),
@@ -405,6 +414,7 @@ PAGES: dict[str, Page] = {
     ),
     "invitation": JoinPage(school=HOSTILE),
     "profile": a_profile_page(ProfilePage),
+    "profile of an operator": replace(a_profile_page(ProfilePage), is_operator=True),
     "profile of somebody hidden": a_profile_page(
         ProfilePage,
         profile=a_profile(discoverable=False),

@@ -46,6 +46,39 @@ async def test_who_has_no_role_sees_the_page_of_an_unknown_address(console: Cons
     assert (await student.post("/admin/password", password="x")).status_code == 404
 
 
+@pytest.mark.parametrize("role", [*OperatorRole, None])
+@pytest.mark.parametrize("is_student", [True, False])
+async def test_own_pages_lead_operators_to_the_console_and_nobody_else(
+    console: ConsoleSite, role: OperatorRole | None, is_student: bool
+) -> None:
+    clerk = console.clerk(role)
+    if is_student:
+        console.conn.execute(
+            "update public.profiles set school = 'UIT', gender = 'female',"
+            " birth_date = '2000-02-29' where id = %s",
+            [clerk.id],
+        )
+
+    for path in ("/profile" if is_student else "/onboarding", "/account"):
+        page = await clerk.get(path)
+        assert page.status_code == 200
+        assert ('href="/admin"' in page.text) == (role is not None)
+        assert ("Operator console" in text_of(page)) == (role is not None)
+
+
+async def test_whoever_signed_in_as_an_operator_is_not_led_to_the_console(
+    console: ConsoleSite,
+) -> None:
+    clerk = console.clerk(OperatorRole.OWNER)
+    console.conn.execute(
+        "update auth.sessions set by_operator = true where user_id = %s", [clerk.id]
+    )
+
+    page = await clerk.get("/account")
+
+    assert (page.status_code, "/admin" in page.text) == (200, False)
+
+
 async def test_navigation_has_what_the_role_may_see(console: ConsoleSite) -> None:
     page = await console.clerk(OperatorRole.VIEWER).get("/admin/people")
 

@@ -53,6 +53,12 @@ async def load_operator(db: Database, claims: Claims) -> Operator:
     return operator
 
 
+async def is_operator(db: Database, claims: Claims) -> bool:
+    """Tell whether the person who is signed in is an operator, whatever the role."""
+    async with db.transaction() as conn:
+        return await operators.find_operator(conn, claims) is not None
+
+
 async def list_operators(db: Database, operator: Operator) -> list[OperatorAccount]:
     """Return all operators, owners first."""
     details: dict[str, Any] = {}

@@ -34,6 +34,7 @@ from automatch.http.deps import (
     claims_of,
 )
 from automatch.services.accounts.rate_limits import Limit
+from automatch.services.operators.roles import is_operator
 from automatch.services.people.profiles import (
     load_overview,
     save_profile_and_consent,
@@ -179,7 +180,9 @@ async def onboarding(
     if page.is_complete:
         return go_to("/profile")
     page = await _with_invitation(page, request, address, services)
-    return show(replace(page, notice=_notice(done)))
+    # Whoever was given a role need not be a student.
+    leads_to_console = await is_operator(services.db, caller.claims)
+    return show(replace(page, notice=_notice(done), is_operator=leads_to_console))
 
 
 @router.get("/profile/details")

@@ -97,6 +97,8 @@ class OnboardingPage(Page):
     """What the person typed to ask an operator with."""
     sends_mail: bool = False
     """Whether an operator's answer is mailed."""
+    is_operator: bool = False
+    """Whether the page leads to the console, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from automatch.http.deps import AddressDep, Caller, CallerDep, Services, Service
 from automatch.mail.message import MailKind
 from automatch.services.accounts.impersonation import list_own_impersonations
 from automatch.services.accounts.rate_limits import Limit
+from automatch.services.operators.roles import is_operator
 from automatch.web.accounts.sign_in_settings_views import SignInSettingsPage
 from automatch.web.language import gettext
 from automatch.web.language import gettext_noop as _
@@ -135,6 +136,7 @@ async def _page(
         is_confirmed=user.email_confirmed_at is not None,
         sessions=await services.accounts.list_sessions(caller.claims),
         impersonations=await list_own_impersonations(services.db, caller.id),
+        is_operator=await is_operator(services.db, caller.claims),
         problem=problem,
         notice=notice,
     )

@@ -28,3 +28,5 @@ class SignInSettingsPage(Page):
     sends_mail: bool
     sessions: Sequence[UserSession]
     impersonations: Sequence[Impersonation]
+    is_operator: bool = False
+    """Whether the page leads to the console, too."""

@@ -12,6 +12,7 @@ from automatch.http.declaration import Access, declare
 from automatch.http.deps import Caller, CallerDep, LanguagesDep, Services, ServicesDep
 from automatch.model.matches import Share
 from automatch.services.accounts.rate_limits import Limit
+from automatch.services.operators.roles import is_operator
 from automatch.services.people.profiles import load_share, load_shown, record_consent, save_share
 from automatch.store.people import profiles
 from automatch.web.language import gettext as _
@@ -46,7 +47,8 @@ _NOTICES = {
 @declare(Access.PAGE_COOKIE)
 async def profile(caller: CallerDep, services: ServicesDep, done: str = "") -> Response:
     """Show all that a person can look at and change about themselves."""
-    return await _show(ProfilePage, caller, services, done)
+    leads_to_console = await is_operator(services.db, caller.claims)
+    return await _show(ProfilePage, caller, services, done, leads_to_console=leads_to_console)
 
 
 @router.get("/profile/card")
@@ -179,6 +181,7 @@ async def _show(
     *,
     languages: Sequence[str] = (),
     refused: RequestError | None = None,
+    leads_to_console: bool = False,
 ) -> Response:
     shown = await load_shown(services.db, caller.claims, kind.shows, languages)
     if not shown.profile.is_complete:
@@ -187,6 +190,7 @@ async def _show(
         person_id=caller.id,
         uploads_allowed=shown.consent.is_current,
         shown=shown,
+        is_operator=leads_to_console,
         notice=_notice(done),
         problem=_problem_of(refused) if refused else None,
     )

@@ -25,6 +25,8 @@ class ProfilePage(Page):
     title: str = text_field("Your profile")
     signed_in: bool = True
     shown: ProfileShown
+    is_operator: bool = False
+    """Whether the list leads to the console, too."""
 
     @property
     def name(self) -> str:
