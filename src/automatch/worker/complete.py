@@ -20,7 +20,7 @@ from uuid import UUID
 
 import structlog
 
-from automatch.errors.store import InstallationError, MachineAwayError, StoreError
+from automatch.errors.store import InstallationError, StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.model.people import SERVICE
 from automatch.photos.store import PhotoStore
@@ -36,7 +36,7 @@ from automatch.store.queue.queue import (
     JobEmbedding,
     JobFailure,
 )
-from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
+from automatch.worker.failures import classify_failure, pauses_worker, release_delay_s
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 from automatch.worker.observer import JobObserver
@@ -103,7 +103,7 @@ class JobCompleter:
         """Search for *jobs* and complete them, write *failures*, and claim the next batch."""
         failures = list(failures)
         completion = BatchCompletion(
-            jobs, failures, claim, release_delay_s=self._release_delay_s(failures)
+            jobs, failures, claim, release_delay_s=release_delay_s(failures, self._settings)
         )
         result = await self._retry_outages(lambda: self._search_and_complete(completion))
         matches: dict[UUID, int | None] = {}
@@ -112,7 +112,7 @@ class JobCompleter:
                 raise result
             matches, errors = await self._write_or_halve(list(jobs), self._complete)
             failures += [classify_failure(job, exc) for job, exc in errors]
-            delay_s = self._release_delay_s(failures)
+            delay_s = release_delay_s(failures, self._settings)
             rest = replace(completion, jobs=(), failures=failures, release_delay_s=delay_s)
             result = await self._retry_outages(
                 lambda: queue.complete_batch(self._db, rest, self._settings)
@@ -127,11 +127,6 @@ class JobCompleter:
         self._fetcher.register_leases(result.claimed)
         await self._fetcher.record_success(job_completed=bool(matches or result.matches))
         return result.claimed
-
-    def _release_delay_s(self, failures: Sequence[JobFailure]) -> float:
-        if any(isinstance(failure.error, MachineAwayError) for failure in failures):
-            return self._settings.outage_pause_max_s
-        return self._settings.backoff_s
 
     async def release(self, jobs: Sequence[ClaimedJob], *, new_turn: bool = False) -> None:
         """Release jobs that were not started; this costs them no attempt.
@@ -198,7 +193,7 @@ class JobCompleter:
         return left | right, left_errors + right_errors
 
     async def _retry_outages(self, write: Callable[[], Awaitable[_T]]) -> _T | Exception:
-        """Write, again after each infrastructure error; return any other error.
+        """Write, again after each error that pauses the worker; return any other.
 
         Raises:
             StoreError: the infrastructure failed for longer than a lease.
@@ -207,18 +202,16 @@ class JobCompleter:
         while True:
             try:
                 return await write()
-            except MachineAwayError as exc:
-                return exc
-            except INFRASTRUCTURE_ERRORS as exc:
+            except Exception as exc:
+                # The one place that catches everything: whatever the data of a job cause in a
+                # statement, its batch and the worker go on.
+                if not pauses_worker(exc):
+                    return exc
                 # Another worker may be the right one for this database: it is to have the jobs.
                 is_ours = isinstance(exc, InstallationError)
                 if is_ours or time.monotonic() > give_up_at or self._fetcher.is_closed:
                     raise
                 await self._fetcher.pause(exc, in_job=True)
-            except Exception as exc:
-                # The one place that catches everything: whatever the data of a job cause in a
-                # statement, its batch and the worker go on.
-                return exc
 
     def _drop_leases(
         self,

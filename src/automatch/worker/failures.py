@@ -1,6 +1,9 @@
-"""What to do with a job that failed: fail it for good, retry it later, or release it."""
+"""What to do with a job that failed, and whether the worker can go on with others."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeGuard
 
 import structlog
 
@@ -15,13 +18,15 @@ from automatch.errors.job import JobCrashedError, PhotoMissingError
 from automatch.errors.store import (
     DatabaseUnavailableError,
     InstallationError,
+    MachineAwayError,
     PhotoStorageError,
     StorageFullError,
 )
 from automatch.model.jobs import ClaimedJob
+from automatch.settings.worker import WorkerSettings
 from automatch.store.queue.queue import FailureAction, JobFailure
 
-INFRASTRUCTURE_ERRORS = (
+_INFRASTRUCTURE_ERRORS = (
     DatabaseUnavailableError,
     StorageFullError,
     PhotoStorageError,
@@ -52,8 +57,22 @@ def classify_failure(job: ClaimedJob, exc: BaseException) -> JobFailure:
     return JobFailure(job, error, message, _action_for(error))
 
 
+def pauses_worker(error: BaseException) -> TypeGuard[AutomatchError]:
+    """Return whether no other job could go on either."""
+    # With a machine away, there are jobs of schools on other machines.
+    return isinstance(error, _INFRASTRUCTURE_ERRORS) and not isinstance(error, MachineAwayError)
+
+
+def release_delay_s(failures: Iterable[JobFailure], settings: WorkerSettings) -> float:
+    """Return how long jobs that are released wait before they are tried again."""
+    # The worker goes on meanwhile, so that no pause of its own holds them back.
+    if any(isinstance(failure.error, MachineAwayError) for failure in failures):
+        return settings.outage_pause_max_s
+    return settings.backoff_s
+
+
 def _action_for(error: AutomatchError) -> FailureAction:
-    if isinstance(error, INFRASTRUCTURE_ERRORS):
+    if isinstance(error, _INFRASTRUCTURE_ERRORS):
         return FailureAction.RELEASE
     # A missing file is looked for by other workers too.
     is_retried = error.transient or isinstance(error, PhotoMissingError)

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from automatch.errors.photo import PhotoRejectedError, SeveralFacesError
-from automatch.errors.store import MachineAwayError, StoreError
+from automatch.errors.store import StoreError
 from automatch.model.jobs import ClaimedJob
 from automatch.photos.store import PhotoStore
 from automatch.search.batch import BatchSearch
@@ -26,7 +26,7 @@ from automatch.store.queue.queue import JobEmbedding, JobFailure
 from automatch.vision import FaceAnalyzer
 from automatch.vision.decode.upload_check import is_costly
 from automatch.worker.complete import JobCompleter
-from automatch.worker.failures import INFRASTRUCTURE_ERRORS, classify_failure
+from automatch.worker.failures import classify_failure, pauses_worker
 from automatch.worker.fetch import JobFetcher
 from automatch.worker.leases import Leases
 from automatch.worker.lookout import Lookout
@@ -232,13 +232,7 @@ class BatchRunner:
         """Complete jobs; return the next batch, or none after a fault of the machine."""
         stored, not_stored = await self._completer.store_embeddings(embeddings)
         failures += not_stored
-        faults = [
-            failure.error
-            for failure in failures
-            if isinstance(failure.error, INFRASTRUCTURE_ERRORS)
-            # There are jobs of schools on other machines.
-            and not isinstance(failure.error, MachineAwayError)
-        ]
+        faults = [failure.error for failure in failures if pauses_worker(failure.error)]
         may_claim = not faults and self._may_claim(running)
         claimed = await self._completer.complete(
             ready + stored, failures, claim=self._fetcher.next_claim() if may_claim else None
