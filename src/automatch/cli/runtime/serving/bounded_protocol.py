@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import Protocol, cast
 
 from starlette.responses import Response
 from uvicorn.server import ServerState
@@ -16,6 +17,12 @@ _STALL_S = 30.0
 """A client that takes nothing of an answer for this long is disconnected."""
 
 
+class StoppableConnection(Protocol):
+    """What uvicorn asks of a connection, once it is set up."""
+
+    def shutdown(self) -> None: ...
+
+
 class SharedState(ServerState):
     """What the protocols of all connections share."""
 
@@ -23,6 +30,11 @@ class SharedState(ServerState):
         super().__init__()
         self.open = Connections(max_total=max_connections, proxies=settings.proxies)
         self._headers = security_headers(settings)
+
+    @property
+    def stoppable(self) -> set[StoppableConnection]:
+        """What uvicorn stops with the server, which it types as protocols of its own."""
+        return cast("set[StoppableConnection]", self.connections)
 
     def refuse(self, response: Response) -> Response:
         """Return *response* as it is sent before the application has seen the request."""
@@ -32,7 +44,7 @@ class SharedState(ServerState):
         return response
 
 
-class BoundedProtocol:
+class BoundedProtocol(asyncio.Protocol):
     """What connections of HTTP and of websockets have in common: nobody stalls one for ever."""
 
     connection: Connection
@@ -42,15 +54,15 @@ class BoundedProtocol:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
-        super().connection_lost(exc)  # type: ignore[misc]  # of uvicorn's protocol
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        super().pause_writing()  # type: ignore[misc]  # of uvicorn's protocol
+        super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         self._stop_watching()
-        super().resume_writing()  # type: ignore[misc]  # of uvicorn's protocol
+        super().resume_writing()
 
     def _watch(self, unsent: int) -> None:
         self._stalled = self.loop.call_later(_STALL_S, self._abort_if_stalled, unsent)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import h11
 from starlette.responses import Response
@@ -82,6 +82,12 @@ class _BoundedHttp(h11.Connection):
             raise h11.RemoteProtocolError("the headers are too large")
 
 
+class _Sender(Protocol):
+    """The part of uvicorn's request that is ours: it hands the application what it sends with."""
+
+    send: Callable[[Any], Awaitable[None]]
+
+
 class HttpProtocol(BoundedProtocol, H11Protocol):
     """uvicorn's HTTP protocol, whose client cannot keep it waiting, and our refusals."""
 
@@ -101,7 +107,7 @@ class HttpProtocol(BoundedProtocol, H11Protocol):
         self.transport.set_write_buffer_limits(0)
         if self.client is not None:
             self.client = (normalize_address(self.client[0]), self.client[1])
-        self.connection.abort = transport.abort  # type: ignore[attr-defined]  # has it
+        self.connection.abort = self.transport.abort
         self._watch_client()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -123,7 +129,7 @@ class HttpProtocol(BoundedProtocol, H11Protocol):
             # Before the request is handled, which is a task that has not begun.
             cast("dict[str, Any]", self.scope)["extensions"] = {DETACH: self._detach}
             if self.cycle is not None:
-                self.cycle.send = partial(self._send, self.cycle)  # type: ignore[method-assign]
+                cast("_Sender", self.cycle).send = partial(self._send, self.cycle)
         if self.transport.get_protocol() is self:
             self._watch_client()
 
@@ -188,7 +194,7 @@ class HttpProtocol(BoundedProtocol, H11Protocol):
         self._unset_keepalive_if_required()
         wire = EventWire(self)
         self.connections.discard(self)
-        self.connections.add(wire)  # type: ignore[arg-type]  # has what uvicorn calls
+        self.server_state.stoppable.add(wire)
         self.transport.set_protocol(wire)
         self.flow.resume_reading()
         if self.transport.get_write_buffer_size():
@@ -233,7 +239,7 @@ class HttpProtocol(BoundedProtocol, H11Protocol):
         self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
-class EventWire(BoundedProtocol, asyncio.Protocol):
+class EventWire(BoundedProtocol):
     """The connection of a response that has no request any more, and goes on for hours."""
 
     def __init__(self, begun: HttpProtocol) -> None:
@@ -274,7 +280,7 @@ class EventWire(BoundedProtocol, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._server_state.connections.discard(self)
+        self._server_state.stoppable.discard(self)
         self._server_state.open.close(self.connection)
         self._free()
         self.on_lost()

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Generator
-from typing import cast
+from typing import Protocol, cast
 
 import uvicorn
 from starlette.applications import Starlette
@@ -50,6 +50,14 @@ def uvicorn_config(app: Starlette, settings: Settings) -> uvicorn.Config:
     )
 
 
+class StoppableServer(Protocol):
+    """What uvicorn asks of the servers that it stops, which it types as asyncio's."""
+
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
 class HttpServer(uvicorn.Server):
     """uvicorn's server without its signal handlers, which accepts connections in our own way."""
 
@@ -86,7 +94,7 @@ class HttpServer(uvicorn.Server):
                 listener, state.open, make_protocol=self._make_protocol, refusal=refusal
             )
             acceptor.start()
-            self.servers.append(acceptor)  # type: ignore[arg-type]  # what uvicorn calls, it has
+            cast("list[StoppableServer]", self.servers).append(acceptor)
         self._on_started()
 
     async def on_tick(self, counter: int) -> bool:
