@@ -81,6 +81,13 @@ def fork_commands() -> None:
     )
 
 
+def start_server() -> None:
+    """Start the process to fork from unless it runs: it stays in the network it is started in."""
+    with _lock:
+        if not _servers:
+            _start_server()
+
+
 def _fork(request: bytes, files: list[int]) -> int:
     with _lock:
         server = _servers[0] if _servers else _start_server()

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.command import environment
-from tests.support.forks import ForkedProcess
+from tests.support.forks import ForkedProcess, start_server
 from tests.support.waiting import wait_until
 
 _READY = {"serve": r"is ready: (http\S+)\s", "worker": "(worker started)"}
@@ -58,7 +58,10 @@ def networks(count: int) -> Iterator[list[Network]]:
     """
     with ExitStack() as stack:
         try:
-            stack.enter_context(_moved_to(stack.enter_context(_namespace("shared"))))
+            shared = stack.enter_context(_namespace("shared"))
+            # Started in there, it would stay, and later tests could not reach what it forks.
+            start_server()
+            stack.enter_context(_moved_to(shared))
             placed = [stack.enter_context(_network(n)) for n in range(count)]
         except _NotAllowedError:
             placed = [Network()] * count
