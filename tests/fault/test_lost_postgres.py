@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,17 +58,21 @@ class Machine:
 
     def postmaster(self) -> psutil.Process | None:
         """Return the server's first process, while there is one."""
-        for child in psutil.Process(self.up.process.pid).children():
-            # One that has just ended has no name any more.
-            with contextlib.suppress(psutil.NoSuchProcess):
-                if child.name() == "postgres":
-                    return child
-        return None
+        return self._child(lambda child: child.name() == "postgres")
 
     def worker(self) -> int:
         """Return the process id of the worker."""
-        children = psutil.Process(self.up.process.pid).children()
-        return next(one.pid for one in children if "worker" in one.cmdline())
+        found = self._child(lambda child: "worker" in child.cmdline())
+        assert found is not None
+        return found.pid
+
+    def _child(self, is_it: Callable[[psutil.Process], bool]) -> psutil.Process | None:
+        for child in psutil.Process(self.up.process.pid).children():
+            # One that has just ended has no name any more.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if is_it(child):
+                    return child
+        return None
 
     def open_jobs(self) -> int:
         """Count the jobs that have not ended; while nobody answers, all are open."""
