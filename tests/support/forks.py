@@ -129,11 +129,14 @@ def _start_server() -> socket.socket:
 
 
 def _serve(clients: socket.socket) -> None:
+    # Nothing of what is imported is ever garbage.
+    gc.disable()
     for name in _IMPORTED:
         import_module(name)
     # It takes most of the start of a worker.
     import_module("automatch.vision.detect.hog_detector")._stored()
     gc.freeze()
+    gc.enable()
     # Background processes of a shell ignore it, and their children inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _answer(clients)
