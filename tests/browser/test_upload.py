@@ -205,6 +205,36 @@ def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) ->
     expect_photos(page, 1)
 
 
+def test_upload_to_a_full_server_says_why_it_waits_and_is_sent_once_there_is_room(
+    phones: Phones,
+) -> None:
+    page = phones.join("Linh", "Female")
+    # For longer than a minute no page waits by itself.
+    waits_s = [1, 61]
+    error = {"code": "storage_full", "message": "of the API"}
+
+    def refuse(route: Route) -> None:
+        headers = {"Retry-After": str(waits_s.pop(0))}
+        route.fulfill(status=503, headers=headers, json={"error": error})
+
+    page.route("**/upload?*", refuse)
+    page.evaluate(_WATCH)
+    choose(page, a_file(encode(astronaut())))
+    send(page)
+
+    problem = page.locator("#file-error")
+    expect(problem).to_contain_text("Our server has no room for photos right now.")
+    expect(problem).to_contain_text("we'll send it when you open this page again")
+    assert waits_s == []
+    assert "Our server has no room for photos right now. Trying again in 1 s" in page.evaluate(
+        "window.said"
+    )
+    page.unroute("**/upload?*")
+    page.reload()
+    expect_photos(page, 1)
+    expect_none_kept(page)
+
+
 def test_page_is_loaded_anew_for_a_photo_only_where_it_hears_no_news(phones: Phones) -> None:
     page = phones.join("Linh", "Female")
     page.clock.install(time=0)

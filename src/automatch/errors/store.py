@@ -112,7 +112,7 @@ class JobsUnfinishedError(StoreError):
 
 
 class StorageFullError(StoreError):
-    """The server has no room for another photo; try again later."""
+    """The server has no room, so nothing was kept; its operator has to make some. Try later."""
 
     code = "storage_full"
     transient = True

@@ -119,7 +119,10 @@ _SENTENCES: Mapping[str, str] = {
     "uploads_at_once": _("You're sending several photos at once. Wait until one has arrived."),
     "uploads_busy": _BUSY,
     "queue_full": _("Lots of photos are waiting right now. Try again in a minute."),
-    "storage_full": _("We have no room for another photo right now. Try again later."),
+    "storage_full": _(
+        "Our server has no room right now, so nothing was saved. Whoever runs this site has to "
+        "make some. Try again later."
+    ),
     "body_too_large": _("This photo is too large. Choose a smaller one."),
     "body_timeout": _("That took too long to arrive. Try again on a better connection."),
     "body_malformed": _AGAIN,

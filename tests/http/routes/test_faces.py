@@ -303,6 +303,9 @@ async def test_full_disk_takes_no_photo_and_says_when_to_come_back(
         answer = await person.upload(photo())
 
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_full")
+        assert answer.json()["error"]["message"] == (
+            "The server has no room, so nothing was kept; its operator has to make some. Try later."
+        )
         assert int(answer.headers["retry-after"]) > 0
         assert traces(system) == before
         assert (await person.get("/api/profile")).status_code == 200

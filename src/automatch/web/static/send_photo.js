@@ -7,6 +7,9 @@ const STALL_MS = 20_000;
 const ANSWER_MS = 60_000;
 const PASSING = [0, 408, 429, 502, 503, 504];
 
+/** Tells whether an answer says that the server has no room, which takes somebody to make some. */
+export const isFull = ({ error }) => error?.code === "storage_full";
+
 // Resolves to {status, body, retryAfterS}; the status is 0 when there was no answer.
 function post(url, blob, onPercent) {
   const request = new XMLHttpRequest();
@@ -37,10 +40,10 @@ function post(url, blob, onPercent) {
   });
 }
 
-async function pause(seconds, onState) {
+async function pause(seconds, reason, onState) {
   const reconnected = new Promise((resolve) => window.addEventListener("online", resolve, { once: true }));
   for (let left = seconds; left > 0; left -= 1) {
-    onState(navigator.onLine ? text("upload.again", { seconds: left }) : text("upload.offline"));
+    onState(navigator.onLine ? text(reason, { seconds: left }) : text("upload.offline"));
     const second = new Promise((resolve) => setTimeout(resolve, 1_000, true));
     if (!(await Promise.race([second, reconnected.then(() => false)]))) return;
   }
@@ -53,6 +56,6 @@ export async function sendPhoto(url, blob, { onPercent, onState }) {
     const isPassing = PASSING.includes(answer.status);
     const pauseS = Math.max(seconds, answer.retryAfterS);
     if (!isPassing || seconds === null || pauseS > PAUSES_S.at(-1)) return { ...answer, isPassing, isFirst: !tries };
-    await pause(pauseS, onState);
+    await pause(pauseS, isFull(answer.body) ? "upload.full" : "upload.again", onState);
   }
 }

@@ -5,7 +5,7 @@ import { isLive } from "./feed_stream.js";
 import { forget, isKept, keep, listKept } from "./kept_photos.js";
 import { makeSheet, sheet } from "./photo_sheet.js";
 import { scaleDown } from "./scale_photo.js";
-import { sendPhoto } from "./send_photo.js";
+import { isFull, sendPhoto } from "./send_photo.js";
 import { text } from "./texts.js";
 
 const RELOAD_AFTER_MS = 3_000;
@@ -91,7 +91,8 @@ function enhance() {
     if (isPassing) {
       // One that was told to wait for long is sent when the person asks again.
       if (status === 429) keep(Object.assign(photo, { wanted: false }));
-      fail(error?.message ?? text("upload.lost"));
+      const waits = isFull(body) && photo.id !== undefined;
+      fail(waits ? text("upload.full_kept") : (error?.message ?? text("upload.lost")));
       return false;
     }
     drop(photo);
