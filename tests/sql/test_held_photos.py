@@ -94,6 +94,77 @@ def test_reference_is_the_oldest_photo_that_is_left_and_does_not_wait(conn):
     assert {second, third} <= found(conn)
 
 
+def delete_own(conn, person, face):
+    with acting(conn, person):
+        conn.execute("select public.delete_face(%s)", [face])
+
+
+def wrong_first(conn):
+    """Return somebody with a photo of somebody else, and with an own one that waits for it."""
+    she = build.a_profile(conn)
+    wrong, right = accepted(conn, she, unit(0)), send(conn, she)
+    run(conn, {right: unit(1)})
+    assert held(conn) == {right: "another_person"}
+    return she, wrong, right
+
+
+def test_deleting_the_wrong_first_photo_lets_the_right_one_be_found_and_searched_for(conn):
+    he = build.a_profile(conn, gender="male")
+    accepted(conn, he, apart(unit(1), 0.45, seed=7))
+    she, wrong, right = wrong_first(conn)
+    stranger, more = send(conn, she), send(conn, she)
+    run(conn, {stranger: unit(2), more: apart(unit(1), 0.2)})
+    searches = one(conn, "select count(*) from automatch.photo_searches")
+    delete_own(conn, she, wrong)
+
+    assert held(conn) == {stranger: "another_person"}
+    assert {right, more} <= found(conn)
+    assert set(run(conn, {})) == {right, more}
+    assert (told(conn, right), told(conn, stranger)) == ("completed", "another_person")
+    assert one(conn, "select count(*) from public.matches") > 0
+    assert one(conn, "select count(*) from automatch.photo_searches") == searches
+
+
+@pytest.mark.parametrize("why", ["another_account", "challenge", "reported"])
+def test_photo_that_becomes_the_first_by_a_deletion_meets_what_every_first_photo_meets(conn, why):
+    she, wrong, right = wrong_first(conn)
+    if why == "another_account":
+        accepted(conn, build.a_profile(conn), unit(1))
+    elif why == "challenge":
+        conn.execute("update public.faces set needs_challenge = true where id = %s", [right])
+    else:
+        conn.execute(
+            "insert into automatch.cases (kind, reason, profile_id, hides)"
+            " values ('report', 'not_their_photo', %s, true)",
+            [she],
+        )
+    delete_own(conn, she, wrong)
+
+    assert held(conn)[right] == why
+    assert right not in found(conn)
+    assert run(conn, {}).get(right) is None
+    assert told(conn, right) == ("challenge_needed" if why == "challenge" else "photo_in_review")
+
+
+def test_deleting_photos_lets_no_other_person_pass_while_one_is_left(conn):
+    she = build.a_profile(conn)
+    first, second = accepted(conn, she, unit(0)), accepted(conn, she, apart(unit(0), 0.2))
+    stranger, refused_one = send(conn, she), send(conn, she)
+    run(conn, {stranger: unit(1), refused_one: unit(1)})
+    decide_photo(conn, refused_one, False)
+    delete_own(conn, she, first)
+    assert held(conn) == {stranger: "another_person", refused_one: "refused"}
+
+    conn.execute(
+        "update automatch.held_faces set reason = 'another_account', lost_pair = true"
+        " where face_id = %s",
+        [stranger],
+    )
+    delete_own(conn, she, second)
+    assert held(conn) == {stranger: "another_account", refused_one: "refused"}
+    assert found(conn) == set()
+
+
 @pytest.mark.parametrize(
     ("gender", "u", "waits"),
     [

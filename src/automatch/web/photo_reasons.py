@@ -136,7 +136,7 @@ REFUSALS = {
         _("Being checked"),
         _(
             "This doesn't look like the person in your first photo. Nobody sees it until we've "
-            "looked. If the first one was wrong, delete both and add this one again."
+            "looked. If the first one is wrong, delete it, and we'll check this one again."
         ),
     ),
     PhotoInReviewError.code: Refusal(

@@ -2119,16 +2119,31 @@ comment on function public.get_chosen_face(uuid) is
 create function public.delete_face(p_face_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_school text;
 begin
+    select p.school into v_school
+    from public.profiles as p
+    where p.id = automatch.uid() and exists (
+        select from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+        where f.profile_id = p.id and h.reason = 'another_person'
+    )
+    for no key update;
+    if found and v_school is not null then
+        -- Before the person is locked for good: whoever compares with their photos holds this and waits for them.
+        perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || v_school));
+    end if;
     perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
+    perform automatch.look_at_held_again(automatch.uid());
 end
 $$;
 comment on function public.delete_face(uuid) is
-    'Erase one of the caller''s photos with its template, jobs and matches.';
+    'Erase one of the caller''s photos with its template, jobs and matches, and decide again about those that were '
+    'held because they show somebody else.';
 
 create function public.viewable_photo(p_face_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
@@ -10114,8 +10129,8 @@ as $$
         end,
         case p_reason
             when 'another_person' then
-                'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete it, or leave it '
-                'here and we''ll take a look.'
+                'This doesn''t look like the person in your other photo, so nobody sees it yet. Delete the one that '
+                'isn''t you, or leave both here and we''ll take a look.'
             when 'another_account' then
                 'We''d like to look at this photo before anyone else sees it. You don''t need to do anything.'
             when 'reported' then
@@ -10269,6 +10284,48 @@ end
 $$;
 comment on function automatch.hold_lookalike(uuid, text, text) is
     'Hold the photos of a person who comes to a school and looks like another account there.';
+
+create function automatch.look_at_held_again(p_profile_id uuid)
+returns void language plpgsql security definer set search_path = pg_catalog, public, extensions, pg_temp
+as $$
+declare
+    v_model text := public.active_embedding_model();
+    v_held record;
+    v_decision record;
+    v_reported uuid[] := array[]::uuid[];
+begin
+    -- As if each were sent now, so that deleting a photo lets pass nothing that sending it anew would not. Its search
+    -- was counted when it was sent. One after the other: the first that passes is what the next is compared with.
+    for v_held in
+        select f.id, f.needs_challenge, p.school, p.gender,
+            coalesce(e.embedding, automatch.read_sharded_embedding(v_model, f.id)) as embedding
+        from public.faces as f
+        join automatch.held_faces as h on h.face_id = f.id
+        join public.profiles as p on p.id = f.profile_id
+        join public.face_embeddings as e on e.model = v_model and e.face_id = f.id
+        where f.profile_id = p_profile_id and h.reason = 'another_person'
+        order by f.created_at, f.id
+    loop
+        select r.* into v_decision from automatch.reason_to_hold(
+            v_model, v_held.embedding, p_profile_id, v_held.school, v_held.gender, v_held.needs_challenge
+        ) as r;
+        if v_decision.reason is null then
+            perform automatch.release_face(v_held.id);
+        elsif v_decision.reason <> 'another_person' then
+            update automatch.held_faces as h set reason = v_decision.reason where h.face_id = v_held.id;
+            perform automatch.tell_hold(array[v_held.id], v_decision.reason);
+            if v_decision.reason = 'reported' then
+                v_reported := v_reported || v_held.id;
+            end if;
+        end if;
+    end loop;
+    -- Last, as cases are locked after all else.
+    perform automatch.add_photos_to_cases(v_reported);
+end
+$$;
+comment on function automatch.look_at_held_again(uuid) is
+    'Decide again about the photos of a person, who is locked, that were held because they show somebody else than the '
+    'first one, which has gone.';
 
 create function automatch.store_new_faces(
     p_model text, p_face_ids uuid[], p_embeddings vector[], p_quality jsonb[], p_detectors text[]

@@ -239,16 +239,31 @@ comment on function public.get_chosen_face(uuid) is
 create function public.delete_face(p_face_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_school text;
 begin
+    select p.school into v_school
+    from public.profiles as p
+    where p.id = automatch.uid() and exists (
+        select from automatch.held_faces as h join public.faces as f on f.id = h.face_id
+        where f.profile_id = p.id and h.reason = 'another_person'
+    )
+    for no key update;
+    if found and v_school is not null then
+        -- Before the person is locked for good: whoever compares with their photos holds this and waits for them.
+        perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || v_school));
+    end if;
     perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();
     if not found then
         perform automatch.raise_error('not_found', 'There is nothing here, or it is not yours to see.');
     end if;
+    perform automatch.look_at_held_again(automatch.uid());
 end
 $$;
 comment on function public.delete_face(uuid) is
-    'Erase one of the caller''s photos with its template, jobs and matches.';
+    'Erase one of the caller''s photos with its template, jobs and matches, and decide again about those that were '
+    'held because they show somebody else.';
 
 create function public.viewable_photo(p_face_id uuid)
 returns text language sql stable security definer set search_path = pg_catalog, pg_temp
