@@ -179,6 +179,18 @@ def test_photo_is_turned_and_cropped_before_it_is_sent(phones: Phones) -> None:
     assert size_of(square)[0] == size_of(square)[1] < 600
 
 
+def test_photo_is_sent_where_what_crops_it_does_not_load(phones: Phones) -> None:
+    # A service worker answers out of what it keeps.
+    page = phones.again(phones.join("Linh", "Female"), service_workers="block")
+    page.route("**/cropper.min.css", lambda route: route.abort())
+    page.goto(f"{phones.url}/feed")
+    choose(page, a_file(encode(astronaut())))
+    send(page)
+
+    expect(page.locator("#upload-sheet")).to_be_hidden()
+    expect_photos(page, 1)
+
+
 def test_upload_goes_on_after_cuts_by_itself_and_arrives_once(phones: Phones) -> None:
     page = phones.join("Linh", "Female")
     answers = ["lost on the way back", "busy"]

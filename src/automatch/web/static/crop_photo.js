@@ -11,7 +11,10 @@ const KEYS = { ArrowLeft: [-STEP_PX, 0], ArrowRight: [STEP_PX, 0], ArrowUp: [0, 
 const style = document.createElement("link");
 style.rel = "stylesheet";
 style.href = new URL("./vendor/cropper.min.css", import.meta.url);
-const styled = new Promise((resolve) => style.addEventListener("load", resolve, { once: true }));
+const styled = new Promise((resolve, reject) => {
+  style.addEventListener("load", resolve, { once: true });
+  style.addEventListener("error", reject, { once: true });
+});
 document.head.append(style);
 
 // Shows the photo of an image element whole, as it is turned now.

@@ -23,7 +23,8 @@ export function makeSheet({ choose, send, leave, close, waiting }) {
   async function edit(image) {
     await image.decode();
     if (!isCanvasTrue() || !image.isConnected) return undefined;
-    const tools = await import("./crop_photo.js").then(({ editPhoto }) => editPhoto(image), () => undefined);
+    // Over a bad connection what turns and crops may not load; the photo is sent as it is then.
+    const tools = await import("./crop_photo.js").then(({ editPhoto }) => editPhoto(image)).catch(() => undefined);
     if (!image.isConnected) return undefined;
     sheet.querySelector(".crop-tools").hidden = !tools;
     sheet.querySelector('[data-tool="square"]').setAttribute("aria-pressed", "false");
