@@ -364,7 +364,10 @@ async def served(
 ) -> AsyncIterator[str]:
     """Serve an application until left; give its address."""
     started = asyncio.Event()
-    server = HttpServer(app, settings, on_started=started.set, max_connections=max_connections)
+    # The client is the one to close a connection that it has not used for a while: it may be about
+    # to use one that the server closes, and would get no answer.
+    with patch("automatch.cli.runtime.serving.http_server._IDLE_S", PATIENCE_S):
+        server = HttpServer(app, settings, on_started=started.set, max_connections=max_connections)
     with open_socket(settings, port=port) as listening, _looking_often():
         serving = asyncio.create_task(server.serve([listening]))
         await _first(started.wait, serving)
