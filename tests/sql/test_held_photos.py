@@ -146,6 +146,22 @@ def test_photo_that_becomes_the_first_by_a_deletion_meets_what_every_first_photo
     assert told(conn, right) == ("challenge_needed" if why == "challenge" else "photo_in_review")
 
 
+def test_photo_that_becomes_the_first_sees_one_that_is_stored_at_the_same_time(sessions):
+    conn = sessions.first
+    hold(conn)
+    she, wrong, right = wrong_first(conn)
+    other = send(conn, build.a_profile(conn))
+    [(job, token)] = claim_some(conn, 1)
+    conn.commit()
+    store(conn, {job: (other, token)}, {other: unit(1)})
+    deletion = sessions.submit(delete_own, sessions.second, she, wrong)
+    conn.commit()
+    deletion.result(60)
+    sessions.second.commit()
+
+    assert held(sessions.watcher) == {right: "another_account"}
+
+
 def test_deleting_photos_lets_no_other_person_pass_while_one_is_left(conn):
     she = build.a_profile(conn)
     first, second = accepted(conn, she, unit(0)), accepted(conn, she, apart(unit(0), 0.2))
