@@ -30,7 +30,10 @@ INDEX_SCANS = """
 @pytest.fixture
 def owner(database):
     with connect(database.owner, autocommit=True) as conn:
-        conn.execute("update automatch.search_settings set ef_search = 100")
+        # The graph of an index is drawn by lot; with so many edges none misses anybody of hundreds.
+        conn.execute(
+            "update automatch.search_settings set ef_search = 100, m = 48, ef_construction = 256"
+        )
         yield conn
 
 
