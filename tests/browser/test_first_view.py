@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, Route, expect
 
@@ -182,11 +184,25 @@ def test_nothing_moves_when_the_script_of_a_match_arrives(phones: Phones, tmp_pa
 
 
 def note_sizes(page: Page) -> list[int]:
-    """Return the list to which the bytes of each answer to a page are added, headers included."""
+    """Return the list to which the bytes of each answer to a page are added, headers included.
+
+    Not of what is sent as time passes: that cards were seen, and whether one is still signed in.
+    """
     sizes: list[int] = []
+    later: set[str] = set()
+
+    def on_request(sent: dict[str, Any]) -> None:
+        if urlsplit(sent["request"]["url"]).path in {"/feed/seen", "/live"}:
+            later.add(sent["requestId"])
+
+    def on_end(end: dict[str, Any]) -> None:
+        if end["requestId"] not in later:
+            sizes.append(end["encodedDataLength"])
+
     network = page.context.new_cdp_session(page)
     network.send("Network.enable")
-    network.on("Network.loadingFinished", lambda end: sizes.append(end["encodedDataLength"]))
+    network.on("Network.requestWillBeSent", on_request)
+    network.on("Network.loadingFinished", on_end)
     return sizes
 
 
