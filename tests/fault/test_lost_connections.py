@@ -188,9 +188,9 @@ async def test_no_job_is_duplicated_when_a_response_is_lost(
     statements: tuple[str, ...],
     figures: Figures,
 ) -> None:
-    # A lease is renewed only by who works for longer than a beat.
+    # A lease is renewed only by who works for longer than a beat: here for eight of them.
     renews = "renew_match_leases" in statements
-    keep_journal(owner, job_s=0.1 if renews else 0)
+    keep_journal(owner, job_s=0.2 if renews else 0)
     jobs = enqueue_faces(owner, add_people(owner, 40))
     answered: Counter[str] = Counter()
 

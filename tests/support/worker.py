@@ -25,6 +25,7 @@ from automatch.worker.run import WorkerContext
 from automatch.worker.worker import Worker
 from tests.support import build
 from tests.support.postgres import Database
+from tests.support.waiting import PATIENCE_S
 
 
 class NoPhotos:
@@ -132,7 +133,7 @@ class Observer:
     async def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         return await (await self.conn.execute(query, parameters)).fetchall()
 
-    async def wait_until(self, query: str, *parameters: Any, seconds: float = 60) -> None:
+    async def wait_until(self, query: str, *parameters: Any, seconds: float = PATIENCE_S) -> None:
         """Wait until a query returns true; the database notifies of every change of a job."""
         async with asyncio.timeout(seconds):
             while not (await self.rows(query, *parameters))[0][0]:

@@ -122,7 +122,6 @@ async def test_fault_of_the_machine_pauses_the_worker_and_costs_no_attempt(
             "select exists (select from automatch.worker_faults"
             " where message ~ %s and seen_at > since + interval '0.7 seconds')",
             state,
-            seconds=120,
         )
         with pytest.raises(NotReadyError):
             await worker.check_ready()
