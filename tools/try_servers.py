@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -38,6 +37,7 @@ from automatch.settings import Settings
 from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import load_or_create
 from tests.support.pgbouncer import Mode, find_pgbouncer, running_pgbouncer
+from tests.support.ports import reserved_port
 
 PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
 BEGIN, END = "<!-- servers: begin -->", "<!-- servers: end -->"
@@ -185,8 +185,10 @@ def running_postgres(binaries: Path) -> Iterator[str]:
     """Run a new cluster on a free port until left; give the address of its superuser."""
     user = find_os_user(PostgresSettings().system_user)
     password = secrets.token_urlsafe(16)
-    port = _free_port()
-    with tempfile.TemporaryDirectory(prefix="automatch-cluster-") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="automatch-cluster-") as name,
+        reserved_port() as port,
+    ):
         folder = Path(name)
         (folder / "password").write_text(password)
         for path in (folder, folder / "password"):
@@ -307,11 +309,6 @@ def _sentence(text: str) -> str:
     """Return the first sentence of the last line that a command printed."""
     line = (text.strip().splitlines() or ["nothing"])[-1]
     return line.removeprefix("automatch: ").partition(". ")[0].replace("|", "\\|")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def write_table(rows: list[Row]) -> str:

@@ -33,6 +33,7 @@ from automatch.postgres.cluster import STATE_FOLDER
 from automatch.postgres.os_user import OsUser, find_os_user
 from tests.support.command import call_command
 from tests.support.patience import PATIENT
+from tests.support.ports import reserved_port
 from tests.support.waiting import wait_until
 from tools.try_servers import running_postgres
 
@@ -135,9 +136,7 @@ def _make_database(superuser: str, password: str) -> None:
 @contextmanager
 def _running(host: Host, service: str) -> Iterator[int]:
     """Run a service until left, then stop it as a container is; give its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+") as log, reserved_port() as port:
         process = subprocess.Popen(
             host.command(*_SERVICES[service]["command"]),
             env=host.environment(service, port),
