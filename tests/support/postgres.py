@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from automatch.settings.database import PostgresSettings
 from automatch.settings.secrets import Secrets, load_or_create
 from automatch.store.installation.migrate import migrate
 from tests.support import kept_pools, reset
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -338,9 +339,7 @@ def create_database(cluster: TestCluster, name: str, template: str) -> None:
     """Clone a database with its settings and privileges, which `create database` leaves behind."""
     with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
         # A run that was killed leaves its databases on a server that is not its own.
-        connection.execute(
-            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
-        )
+        force_drop(connection, name)
         connection.execute(
             # The other strategy writes all pages into the log, which costs five times as much.
             sql.SQL("create database {} template {} strategy file_copy").format(
@@ -374,4 +373,19 @@ def create_database(cluster: TestCluster, name: str, template: str) -> None:
 def drop_database(cluster: TestCluster, name: str) -> None:
     """Remove a test's database, whoever is still connected to it."""
     with psycopg.connect(cluster.address.owner, autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+        force_drop(connection, name)
+
+
+def force_drop(connection: psycopg.Connection, name: str) -> None:
+    """Remove a database if there is one, and end its sessions, however long that takes them."""
+    statement = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute(statement)
+        except psycopg.errors.ObjectInUse:
+            # Postgres gives them five seconds, in which a busy machine may not come to it.
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return

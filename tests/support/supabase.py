@@ -18,7 +18,7 @@ from automatch.postgres.addresses import login_passwords
 from automatch.settings.secrets import Secrets
 from automatch.store.installation.migrate import MIGRATIONS, migrate
 from tests.support.homes import StoredHome
-from tests.support.postgres import Database, remove_home, running_cluster
+from tests.support.postgres import Database, force_drop, remove_home, running_cluster
 
 _HERE = Path(__file__).parent
 _EMPTY = "template_project"
@@ -48,7 +48,7 @@ class SupabaseCluster:
 
     def drop(self, name: str) -> None:
         with psycopg.connect(self.admin, autocommit=True) as conn:
-            conn.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+            force_drop(conn, name)
 
     async def migrate(self, database: Database, migrations: Path = MIGRATIONS) -> list[str]:
         """Do what `automatch migrate` does, as `postgres`; return the versions applied."""
