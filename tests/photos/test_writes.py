@@ -8,6 +8,7 @@ import pytest
 
 from automatch.errors.store import StorageFullError
 from automatch.photos.store import written
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +20,7 @@ async def test_no_write_waits_for_the_other() -> None:
         async with both:
             pass
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await written(write(), write())
 
 

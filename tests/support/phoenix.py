@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed
 from automatch.auth.tokens import Tokens
 from automatch.model.people import Role
 from tests.support.system import Person, System
+from tests.support.waiting import PATIENCE_S
 
-PATIENCE_S = 60
 INSERTS = {"event": "INSERT", "schema": "public", "table": "matches"}
 
 
@@ -139,5 +139,7 @@ async def phone(
 ) -> AsyncIterator[Phone]:
     """Connect."""
     uri = address(system, vsn=version, **query)
-    async with connect(uri, compression=None, additional_headers=headers) as connection:
+    async with connect(
+        uri, compression=None, additional_headers=headers, open_timeout=PATIENCE_S
+    ) as connection:
         yield Phone(connection, version)

@@ -85,7 +85,8 @@ class PushService:
 async def push_service(context: ssl.SSLContext) -> AsyncIterator[PushService]:
     """Give a push service on `localhost`."""
     service = PushService()
-    server = await asyncio.start_server(service._answer, "localhost", 0, ssl=context)
+    # The name stands for two addresses, which would each get a port of its own.
+    server = await asyncio.start_server(service._answer, "127.0.0.1", 0, ssl=context)
     async with server:
         service.address = f"https://localhost:{server.sockets[0].getsockname()[1]}/device/1"
         yield service
