@@ -55,14 +55,16 @@ class Workers:
     size: Size
 
     @asynccontextmanager
-    async def running(self, url: str, count: int = 1, **lease: float) -> AsyncIterator[Logs]:
+    async def running(
+        self, url: str, count: int = 1, *, transaction_timeout_s: float = 2, **lease: float
+    ) -> AsyncIterator[Logs]:
         """Run workers on an address until left; give what they log."""
         lease = lease if lease and self.size == SIZES["short"] else self.size.lease
         worker = WorkerSettings(batch=10, poll_s=1, outage_pause_max_s=1, **lease)
         settings = self.settings.model_copy(
             update={
                 "worker": worker,
-                "pool": PoolSettings(transaction_timeout_s=2),
+                "pool": PoolSettings(transaction_timeout_s=transaction_timeout_s),
                 "database_url": SecretStr(url),
             }
         )
@@ -204,9 +206,9 @@ async def test_no_job_is_duplicated_when_a_response_is_lost(
 
     with proxy_to(database.owner) as (proxy, url):
         proxy.disconnect_before_response_to = second_of_its_kind
-        # No job takes a second, and a server that stands still for some is no lost response.
-        lease_s = 30 if renews else 2
-        async with workers.running(url, lease_s=lease_s, heartbeat_s=0.5, sweep_s=0.2):
+        # No job takes a second; where a busy server takes some, no other response is to be lost.
+        patience = {"lease_s": 30, "transaction_timeout_s": 20} if renews else {"lease_s": 2}
+        async with workers.running(url, heartbeat_s=0.5, sweep_s=0.2, **patience):
             steps = await _all_done(owner, jobs)
 
     assert proxy.disconnects == len(statements)
