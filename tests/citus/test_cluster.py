@@ -258,6 +258,36 @@ def sent_to_machines(conn: psycopg.Connection) -> Iterator[list[str]]:
     conn.execute("reset citus.log_remote_commands")
 
 
+def test_migration_that_makes_a_role_keeps_its_functions_on_the_coordinator(tmp_path):
+    # As the first one on a server does, which makes the logins.
+    name = f"{NAME}_role"
+    files, none = tmp_path / "migrations", tmp_path / "compat"
+    files.mkdir()
+    none.mkdir()
+    (files / "20261201000000_automatch_role.sql").write_text(
+        f"create role {name} nologin;"
+        " create function public.one() returns integer language sql return 1;"
+    )
+    assert CLUSTER is not None
+    dsn = make_conninfo(CLUSTER, dbname=name)
+    with psycopg.connect(CLUSTER, autocommit=True) as conn:
+        conn.execute(f"drop database if exists {name} with (force)")
+        conn.execute(f"drop role if exists {name}")
+        conn.execute(f"create database {name}")
+        try:
+            with psycopg.connect(dsn) as migrated:
+                migrated.execute("create extension citus")
+            asyncio.run(migrate(dsn, {}, migrations=files, compat=none))
+            with psycopg.connect(dsn) as migrated:
+                assert one(migrated, "select public.one()") == 1
+                assert one(migrated, f"select to_regrole('{name}') is not null")
+                sent = "select count(*) from pg_dist_object where objid = 'public.one'::regproc"
+                assert one(migrated, sent) == 0
+        finally:
+            conn.execute(f"drop database {name} with (force)")
+            conn.execute(f"drop role if exists {name}")
+
+
 def test_schools_lie_on_every_machine_and_everybody_is_found_as_before(cluster, conn):
     machines = conn.execute(
         "select distinct s.nodeport from unnest(%s::text[]) as school (name)"

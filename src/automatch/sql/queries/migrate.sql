@@ -32,8 +32,10 @@ from supabase_migrations.schema_migrations
 reset all
 
 -- name: keep_functions_here
--- Citus would make each function on each machine of a cluster too, where nobody calls it.
-select set_config('citus.create_object_propagation', 'deferred', true)
+-- Citus would make each function on each machine of a cluster too, where nobody calls it: once it has sent a role
+-- there, it does so in the rest of the transaction even if told not to. Roles go there with the tables.
+select set_config('citus.create_object_propagation', 'deferred', true),
+    set_config('citus.enable_create_role_propagation', 'off', true)
 
 -- name: bound_lock_wait
 -- Of one attempt at a file.
