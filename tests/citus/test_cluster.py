@@ -38,6 +38,7 @@ from tests.support import build
 from tests.support.build import connect, like, one, unit
 from tests.support.catalog import describe
 from tests.support.command import call_command
+from tests.support.held_photos import accepted, held, run, send
 from tests.support.photo_store import mark_folder
 from tests.support.photos import portrait
 from tests.support.postgres import Database, open_every_school
@@ -361,6 +362,24 @@ def test_first_photo_is_compared_with_the_other_accounts_of_its_school(conn):
     assert one(conn, "select reason from automatch.held_faces where face_id = %s", face)
     assert rows_of(conn, again) == []
     conn.execute("update public.match_settings set hold_another_account = default")
+
+
+def test_photo_that_waited_for_the_wrong_first_one_is_found_in_its_shard_once_that_has_gone(conn):
+    conn.execute("update public.match_settings set hold_another_person = true")
+    _, (he, _) = a_pair(conn, "HCMUTE", 56)
+    she = build.a_profile(conn, school="HCMUTE", gender="female")
+    wrong = accepted(conn, she, unit(54))
+    right, stranger = send(conn, she), send(conn, she)
+    run(conn, {right: unit(56), stranger: unit(53)})
+    assert held(conn).items() >= dict.fromkeys((right, stranger), "another_person").items()
+    with build.acting(conn, she):
+        conn.execute("select public.delete_face(%s)", [wrong])
+
+    assert held(conn)[stranger] == "another_person"
+    assert rows_of(conn, she) == ["HCMUTE"]
+    assert find(conn, right, "HCMUTE") == [he]
+    assert run(conn, {}) == {right: 1}
+    conn.execute("update public.match_settings set hold_another_person = false")
 
 
 def test_doctor_compares_sums_of_the_shards_and_reads_only_schools_that_differ(conn):
