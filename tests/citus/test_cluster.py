@@ -449,6 +449,22 @@ def test_bytes_of_who_is_erased_leave_the_files_of_every_machine(cluster, conn):
     assert not cluster.run(distribution.are_sampled)
 
 
+def test_who_withdraws_consent_is_in_no_shard_until_it_is_given_again(conn):
+    (she, hers), (he, his) = a_pair(conn, "HUFLIT", 63)
+    assert find(conn, hers, "HUFLIT") == [he]
+    build.record_consent(conn, he, "withdrawn")
+    assert rows_of(conn, he) == []
+    assert find(conn, hers, "HUFLIT") == []
+
+    build.record_consent(conn, he, "granted")
+    replaced = build.a_face(conn, he, like(unit(63), 0.8))
+    assert rows_of(conn, he) == ["HUFLIT"]
+    assert embeddings_of(conn, replaced) == ["HUFLIT"]
+    assert find(conn, hers, "HUFLIT") == [he]
+    assert (embeddings_of(conn, hers), rows_of(conn, she)) == (["HUFLIT"], ["HUFLIT"])
+    assert embeddings_of(conn, his) == []
+
+
 @pytest.mark.parametrize("school", ["HUST", None])
 def test_photo_or_embedding_that_is_deleted_is_in_no_shard(conn, school):
     person = build.a_profile(conn, school=school)
