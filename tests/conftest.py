@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,9 @@ gc.disable()
 # Where it is switched off, each process compiles all modules again, and pytest rewrites all tests.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Processes share the folder, and a test counts the files that its own server leaves there.
+tempfile.template = f"tmp{os.getpid()}-"
 
 # Each client reads all certificates of the machine, which takes longer than most of its requests.
 httpcore2.default_ssl_context = cache(httpcore2.default_ssl_context)

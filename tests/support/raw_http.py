@@ -169,5 +169,6 @@ def _files(folder: Path) -> list[str]:
 
 
 def _spooled(paths: Iterable[Path]) -> list[str]:
-    # The names that Python's tempfile gives; a server of the tests has a folder of its own.
-    return [path.name for path in paths if path.name.startswith("tmp") and path.is_file()]
+    # tests/conftest.py gives the names of each process a prefix of their own.
+    prefix = tempfile.gettempprefix()
+    return [path.name for path in paths if path.name.startswith(prefix) and path.is_file()]

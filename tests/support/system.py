@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -316,19 +315,6 @@ async def running_server(
     if settings.replica_url is None:
         services = app.state.services
         app.state.services = replace(services, reads=_ReadOnly(services.db))
-    # Other programs leave files in the usual one, which a test would take for those of the server.
-    with (
-        tempfile.TemporaryDirectory(prefix="automatch-server-") as folder,
-        patch("tempfile.tempdir", folder),
-    ):
-        async with _served(app, settings, secrets, database) as system:
-            yield system
-
-
-@asynccontextmanager
-async def _served(
-    app: FastAPI, settings: Settings, secrets: Secrets, database: Database
-) -> AsyncIterator[System]:
     async with (
         served(app, settings) as url,
         # To read the certificates takes longer than to start; nothing is asked over TLS.
