@@ -28,6 +28,7 @@ from uuid import uuid4
 import httpx2
 
 from automatch.ops.bench.usage import describe_machine
+from benchmarks.joining import join
 from tests.support.command import running_up
 from tests.support.photos import astronaut, encode
 from tests.support.postgres import remove_home
@@ -37,22 +38,6 @@ _GOOD_PEOPLE = 4
 _BAD_PER_SECOND = 40
 _HALF_HEADS = 100
 _PAUSE_S = 0.05
-_PASSWORD = "correct horse battery staple"
-
-
-async def sign_up(client: httpx2.AsyncClient) -> dict[str, str]:
-    """Return the headers of a new person with a profile and a consent."""
-    answer = await client.post(
-        "/auth/v1/signup", json={"email": f"{uuid4()}@example.org", "password": _PASSWORD}
-    )
-    answer.raise_for_status()
-    headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
-    profile = {"name": "A", "school": "S", "gender": "female", "birth_date": "2000-01-01"}
-    (await client.put("/api/profile", headers=headers, json=profile)).raise_for_status()
-    version = (await client.get("/api/profile/consent", headers=headers)).json()["version"]
-    consent = {"version": version, "granted": True}
-    (await client.put("/api/profile/consent", headers=headers, json=consent)).raise_for_status()
-    return headers
 
 
 async def be_honest(
@@ -162,8 +147,8 @@ async def run_rounds(url: str, rounds: int, seconds: float) -> str:
     ratios: list[float] = []
     answers: Counter[str] = Counter()
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
-        people = [await sign_up(client) for _ in range(_GOOD_PEOPLE)]
-        token = (await sign_up(client))["authorization"].removeprefix("Bearer ")
+        people = [await join(client) for _ in range(_GOOD_PEOPLE)]
+        token = (await join(client))["authorization"].removeprefix("Bearer ")
 
         async def honest_round() -> list[float]:
             until = time.monotonic() + seconds

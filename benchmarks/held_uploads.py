@@ -18,6 +18,7 @@ import httpx2
 import psutil
 
 from automatch.settings.server import UploadSettings
+from benchmarks.joining import join
 from tests.support.command import running_up
 from tests.support.postgres import remove_home
 from tests.support.raw_http import BOUNDARY, part
@@ -43,10 +44,12 @@ def main() -> None:
 async def measure(url: str, server: psutil.Process, people: int, uploads: int) -> None:
     """Print the server's memory before, during and after."""
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
-        tokens = [await join(client, number) for number in range(people)]
+        headers = [await join(client) for _ in range(people)]
         print(f"before: {resident_mb(server)} MiB")
         begun = [
-            asyncio.create_task(hold_back(url, token)) for token in tokens for _ in range(uploads)
+            asyncio.create_task(hold_back(url, who["authorization"]))
+            for who in headers
+            for _ in range(uploads)
         ]
         held = await asyncio.gather(*begun)
         print(f"held back: {resident_mb(server)} MiB")
@@ -58,20 +61,7 @@ async def measure(url: str, server: psutil.Process, people: int, uploads: int) -
         print(f"afterwards: {resident_mb(server)} MiB, healthz {answer.status_code}")
 
 
-async def join(client: httpx2.AsyncClient, number: int) -> str:
-    """Create an account with profile and consent; return its token."""
-    account = {"email": f"person{number}@example.org", "password": "correct horse battery"}
-    token = (await client.post("/auth/v1/signup", json=account)).json()["access_token"]
-    headers = {"authorization": f"Bearer {token}"}
-    profile = {"name": "A", "school": "UIT", "gender": "female", "birth_date": "2000-02-29"}
-    await client.put("/api/profile", headers=headers, json=profile)
-    text = (await client.get("/api/profile/consent", headers=headers)).json()
-    consent = {"version": text["version"], "granted": True}
-    await client.put("/api/profile/consent", headers=headers, json=consent)
-    return str(token)
-
-
-async def hold_back(url: str, token: str) -> tuple[str, asyncio.StreamWriter]:
+async def hold_back(url: str, authorization: str) -> tuple[str, asyncio.StreamWriter]:
     """Send an upload but for its last byte; return the status if it was refused, else nothing."""
     address = httpx2.URL(url)
     reader, writer = await asyncio.open_connection(address.host, address.port)
@@ -79,7 +69,7 @@ async def hold_back(url: str, token: str) -> tuple[str, asyncio.StreamWriter]:
     lines = [
         "POST /api/faces HTTP/1.1",
         "Host: localhost",
-        f"Authorization: Bearer {token}",
+        f"Authorization: {authorization}",
         f"Content-Type: multipart/form-data; boundary={BOUNDARY}",
         f"Content-Length: {len(body) + 1}",
     ]
