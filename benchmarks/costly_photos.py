@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import statistics
 import tempfile
 import time
@@ -21,14 +20,13 @@ from pathlib import Path
 import httpx2
 from PIL import Image
 
-from benchmarks.held_uploads import join
+from benchmarks.joining import join
 from tests.support.command import running_up
 from tests.support.photos import astronaut, encode, png_chunk, with_scans
 from tests.support.postgres import remove_home
 from tests.support.tiled_heic import tiled_heic
 
 _POLL_S = 0.02
-_numbers = itertools.count()
 
 
 def main() -> None:
@@ -82,44 +80,45 @@ async def wait_behind(
     client: httpx2.AsyncClient, file: bytes | None, accounts: int
 ) -> tuple[float, Counter[str]]:
     """Return the seconds that a first photo waits, and what the files before it were answered."""
-    tokens = [await join_at_last(client) for _ in range(accounts + 1)]
+    people = [await join_at_last(client) for _ in range(accounts + 1)]
     photo = honest_photo()
     before = []
     if file is not None:
-        sent = (upload(client, token, file) for token in tokens[1:])
+        sent = (upload(client, who, file) for who in people[1:])
         before = await asyncio.gather(*sent)
-    told = (await upload(client, tokens[0], photo)).json()
+    told = (await upload(client, people[0], photo)).json()
     began = time.perf_counter()
-    await ended(client, tokens[0], told["job"]["id"])
+    await ended(client, people[0], told["job"]["id"])
     wait = time.perf_counter() - began
     outcomes: Counter[str] = Counter()
-    for token, answer in zip(tokens[1:], before, strict=False):
+    for who, answer in zip(people[1:], before, strict=False):
         told = answer.json()
         outcomes[told["error"]["code"] if "error" in told else "accepted"] += 1
         if "face" in told:
             # What is left of this round must not hold up the next one.
-            headers = {"authorization": f"Bearer {token}"}
-            await client.delete(f"/api/faces/{told['face']['id']}", headers=headers)
+            await client.delete(f"/api/faces/{told['face']['id']}", headers=who)
     return wait, outcomes
 
 
-async def join_at_last(client: httpx2.AsyncClient) -> str:
-    """Create an account, however busy the machine is; return its token."""
+async def join_at_last(client: httpx2.AsyncClient) -> dict[str, str]:
+    """Return the headers of a new person, however busy the machine is."""
     while True:
         try:
-            return await join(client, next(_numbers))
-        except KeyError:
+            return await join(client)
+        except httpx2.HTTPStatusError as exc:
+            if exc.response.status_code not in (429, 503):
+                raise
             await asyncio.sleep(1)
 
 
-async def upload(client: httpx2.AsyncClient, token: str, photo: bytes) -> httpx2.Response:
-    headers = {"authorization": f"Bearer {token}"}
+async def upload(
+    client: httpx2.AsyncClient, headers: dict[str, str], photo: bytes
+) -> httpx2.Response:
     return await client.post("/api/faces", headers=headers, files={"file": ("a.jpg", photo)})
 
 
-async def ended(client: httpx2.AsyncClient, token: str, job_id: str) -> None:
+async def ended(client: httpx2.AsyncClient, headers: dict[str, str], job_id: str) -> None:
     """Wait until a job has ended."""
-    headers = {"authorization": f"Bearer {token}"}
     while True:
         job = (await client.get(f"/api/jobs/{job_id}", headers=headers)).json()["job"]
         if job["status"] in {"completed", "failed"}:

@@ -4,12 +4,12 @@ The face model was trained on chips that dlib cut by its own landmarks. YuNet ha
 are fitted to their usual places in dlib's chips. The template is fitted on every other portrait and
 evaluated on the rest, by the distance between the embeddings of both chips.
 
-    .venv/bin/python -m benchmarks.yunet_template FOLDER_OF_PORTRAITS YUNET_FILE
+    .venv/bin/python -m benchmarks.yunet_template PORTRAITS YUNET
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import dlib
@@ -23,14 +23,17 @@ from automatch.vision.embed.similarity_transform import SimilarityTransform
 
 
 def main() -> None:
-    folder, file = map(Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("portraits", type=Path, help="a folder of JPEG files")
+    parser.add_argument("yunet", type=Path, help="the file of the detector")
+    options = parser.parse_args()
     hog, other, embedder = (
         HogDetector(640, 0.2),
-        yunet.YunetDetector(file, 640, 0.8),
+        yunet.YunetDetector(options.yunet, 640, 0.8),
         DlibEmbedder(),
     )
     photos, landmarks, places, chips = [], [], [], []
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted(options.portraits.glob("*.jpg")):
         with Image.open(path) as image:
             photo = np.asarray(image.convert("RGB"))
         by_hog, by_yunet = hog.find(photo), other.find(photo)
