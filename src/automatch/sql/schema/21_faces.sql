@@ -236,6 +236,12 @@ as $$ select f.chosen_box from public.faces as f where f.id = p_face_id $$;
 comment on function public.get_chosen_face(uuid) is
     'The face that the person chose on a photo; null if there was no choice.';
 
+create function automatch.lock_first_photos(p_school text)
+returns void language sql set search_path = pg_catalog, pg_temp
+as $$ select pg_advisory_xact_lock(automatch.lock_key('first photos of ' || p_school)) $$;
+comment on function automatch.lock_first_photos(text) is
+    'Have the photos of a school''s accounts compared with each other in turn, until the transaction ends.';
+
 create function public.delete_face(p_face_id uuid)
 returns void language plpgsql security definer set search_path = pg_catalog, pg_temp
 as $$
@@ -251,7 +257,7 @@ begin
     for no key update;
     if found and v_school is not null then
         -- Before the person is locked for good: whoever compares with their photos holds this and waits for them.
-        perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || v_school));
+        perform automatch.lock_first_photos(v_school);
     end if;
     perform automatch.lock_for_erasing(automatch.uid());
     delete from public.faces where id = p_face_id and profile_id = automatch.uid();

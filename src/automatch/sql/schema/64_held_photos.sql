@@ -63,7 +63,7 @@ begin
         return false;
     end if;
     -- Of two accounts that send one face at the same time, the second sees the first.
-    perform pg_advisory_xact_lock(automatch.lock_key('first photos of ' || p_school));
+    perform automatch.lock_first_photos(p_school);
     with found as materialized (
         select d.profile_id, d.u
         from (

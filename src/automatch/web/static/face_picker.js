@@ -1,9 +1,7 @@
 // Places the buttons of "Which one is you?" over the faces, and sends the answer without leaving the
 // page; the live feed then shows the new state. Without it, the buttons are below the photo.
 
-import { isLive } from "./feed_stream.js";
-
-const RELOAD_AFTER_MS = 3_000;
+import { expectNews } from "./feed_stream.js";
 
 const jobs = document.getElementById("jobs");
 
@@ -38,13 +36,8 @@ async function send(form, button) {
   if (answer?.status === 401) return location.assign("/sign-in");
   if (answer?.ok) {
     form.querySelector(".face-picker-done").hidden = false;
-    // The live feed replaces the question, later where the server is busy; if it is not connected, a reload does.
-    const look = () => {
-      if (!form.isConnected) return;
-      if (isLive()) setTimeout(look, RELOAD_AFTER_MS);
-      else location.reload();
-    };
-    setTimeout(look, RELOAD_AFTER_MS);
+    // The live feed replaces the question.
+    expectNews(() => !form.isConnected);
     return;
   }
   const body = await answer?.json().catch(() => null);

@@ -3,6 +3,7 @@
 const SILENT_MS = 5_000;
 const MARGIN_MS = 1_500;
 const RETRY_MS = { least: 2_000, spread: 2_000 };
+const RELOAD_AFTER_MS = 3_000;
 
 // Whoever has signed out elsewhere is sent to sign in; an event stream cannot tell.
 async function checkSession() {
@@ -12,8 +13,15 @@ async function checkSession() {
 
 let hearsNews = false;
 
-/** Whether the connection of this page is open and not silent. */
-export const isLive = () => hearsNews;
+/** Leaves it to the live connection to show something, however busy the server is; without one, a reload does. */
+export function expectNews(isShown, mayReload = () => true) {
+  const look = () => {
+    if (isShown()) return;
+    if (hearsNews) setTimeout(look, RELOAD_AFTER_MS);
+    else if (mayReload()) location.reload();
+  };
+  setTimeout(look, RELOAD_AFTER_MS);
+}
 
 // Without a label the page stays silent about it.
 export function followFeed(addressNow, listeners, label) {

@@ -1,14 +1,12 @@
 // Photos that are chosen, dropped or pasted are sent one after the other while the page goes on.
 // Without it the browser submits a form.
 
-import { isLive } from "./feed_stream.js";
+import { expectNews } from "./feed_stream.js";
 import { forget, isKept, keep, listKept } from "./kept_photos.js";
 import { makeSheet, sheet } from "./photo_sheet.js";
 import { scaleDown } from "./scale_photo.js";
 import { isFull, sendPhoto } from "./send_photo.js";
 import { text } from "./texts.js";
-
-const RELOAD_AFTER_MS = 3_000;
 
 if (sheet) enhance();
 
@@ -102,13 +100,12 @@ function enhance() {
     }
     // The answer to an earlier try may have been lost, and the server says that it has the photo.
     say("sent", isFirst ? message : text("upload.sent"));
-    // The live page shows the photo, later where the server is busy; if it is not connected, a reload does.
-    const look = () => {
-      if (part(`photo-${face.id}`)) say("sent", "");
-      else if (isLive()) setTimeout(look, RELOAD_AFTER_MS);
-      else if (!photos.length) location.reload();
+    const isShown = () => {
+      const shown = Boolean(part(`photo-${face.id}`));
+      if (shown) say("sent", "");
+      return shown;
     };
-    setTimeout(look, RELOAD_AFTER_MS);
+    expectNews(isShown, () => !photos.length);
     return true;
   }
 
